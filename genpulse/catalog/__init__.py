@@ -1,0 +1,60 @@
+"""The one catalogue of models: which there are, what each takes, and which the router picks."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import date
+from difflib import get_close_matches
+from importlib.resources import files
+
+from genpulse.catalog.engine import engine_spec
+from genpulse.catalog.schema import public_model
+from genpulse.errors import UnknownModel
+from genpulse.schemas.catalog import EngineModel, ModelSpec
+from genpulse.schemas.states import Operation
+
+__all__ = ["Catalog", "engine_models", "load_catalog", "public_model"]
+
+
+class Catalog:
+    """Models by id."""
+
+    def __init__(self, models: Iterable[ModelSpec]) -> None:
+        self._models = {model.id: model for model in models}
+
+    def all(self) -> list[ModelSpec]:
+        """Every model, hidden ones included, by id."""
+        return sorted(self._models.values(), key=lambda model: model.id)
+
+    def get(self, model_id: str, *, field: str = "model", today: date | None = None) -> ModelSpec:
+        """The model of that id. Raises UnknownModel, naming near names or the successor of a retired one."""
+        model = self._models.get(model_id)
+        if model is None:
+            near = get_close_matches(model_id, self._models, n=3, cutoff=0.4)
+            hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists them."
+            raise UnknownModel(f"There is no model {model_id!r}.{hint}", field=field)
+        if model.retires_at is not None and model.retires_at <= (today or date.today()):
+            successor = f" Use {model.successor}." if model.successor else ""
+            raise UnknownModel(f"{model_id} was retired on {model.retires_at}.{successor}", field=field)
+        return model
+
+    def offering(self, operation: Operation) -> list[ModelSpec]:
+        """Models that the router may pick for an operation, cheapest first."""
+        offers = [model for model in self._models.values() if operation in model.operations and not model.hidden]
+        return sorted(offers, key=_cost)
+
+
+def load_catalog(engine: Mapping[str, EngineModel]) -> Catalog:
+    """The catalogue of this installation: the local engine's models."""
+    return Catalog(engine_spec(name, model) for name, model in engine.items())
+
+
+def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineModel]:
+    """The local engine's models: those that ship with GenPulse, and those of the settings, which win."""
+    shipped = tomllib.loads(files("genpulse.catalog").joinpath("engine.toml").read_text("utf-8"))
+    return {name: EngineModel.model_validate(entry) for name, entry in shipped.items()} | dict(configured)
+
+
+def _cost(model: ModelSpec) -> tuple[float, str]:
+    return (model.price.credits if model.price else float("inf"), model.id)

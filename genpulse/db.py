@@ -1,0 +1,113 @@
+"""The database: one transaction at a time, the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeDecorator
+
+from genpulse.errors import DependencyDown
+
+#: JSON that PostgreSQL can index and compare; None is SQL NULL, not a JSON null.
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+_SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",  # with WAL a power cut may lose the last commits, a crashed process none
+    "PRAGMA busy_timeout = 15000",
+    "PRAGMA foreign_keys = ON",
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC instant; SQLite forgets zones, so they are put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime: give it a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+def utc_now() -> datetime:
+    """The present instant, aware."""
+    return datetime.now(UTC)
+
+
+class Database:
+    """A pool of connections. Business code gets a session and never commits; whoever opened it does, here."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.engine = _create_engine(url, pool_size)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction that may write; committed at the end, rolled back on any error."""
+        async with self._session(writes=True) as session:
+            yield session
+            await session.commit()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """One transaction that only reads; never waits for a writer on SQLite."""
+        async with self._session(writes=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _session(self, *, writes: bool) -> AsyncIterator[AsyncSession]:
+        try:
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                await session.connection(execution_options={"genpulse_writes": writes})
+                yield session
+        except (OperationalError, InterfaceError, OSError) as error:
+            raise DependencyDown("The database does not answer; try again shortly.") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise DependencyDown("The database connection was lost; try again shortly.") from error
+            raise
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def _create_engine(url: str, pool_size: int) -> AsyncEngine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    engine = create_async_engine(url)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see below
+    cursor = connection.cursor()
+    for pragma in _SQLITE_PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later cannot wait for another writer in SQLite: it fails at once.
+    # So one that may write takes the write lock at its start.
+    writes = connection.get_execution_options().get("genpulse_writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+

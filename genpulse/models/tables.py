@@ -1,0 +1,179 @@
+"""The tables of generations and assets.
+
+A generation's `version` counts its events: whoever changes the row raises it in the same update, so events of one
+generation are numbered without gaps and a reader never misses one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Column, Enum, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from genpulse.db import Json, UtcDateTime
+from genpulse.schemas.states import GenerationStatus, MediaKind, Operation, Priority, StepStatus
+
+metadata = SQLModel.metadata
+metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def _enum(kind: type) -> Enum:
+    # Stored as checked text, not as a database type: adding a value is then an ordinary migration on both engines.
+    return Enum(kind, native_enum=False, length=32, values_callable=lambda members: [m.value for m in members])
+
+
+class GenerationRow(SQLModel, table=True):
+    """One submission. `dispatched_at` and `cancel_sent_at` are empty while Temporal has yet to be told."""
+
+    __tablename__ = "generation"
+    __table_args__ = (
+        Index("ix_generation_tenant_id_id", "tenant_id", "id"),
+        Index("ix_generation_tenant_id_status_id", "tenant_id", "status", "id"),
+        Index(
+            "ix_generation_undispatched",
+            "id",
+            postgresql_where=text("dispatched_at IS NULL"),
+            sqlite_where=text("dispatched_at IS NULL"),
+        ),
+        Index(
+            "ix_generation_cancel_unsent",
+            "id",
+            postgresql_where=text("cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL"),
+            sqlite_where=text("cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL"),
+        ),
+        CheckConstraint("progress >= 0 AND progress <= 1", name="progress"),
+    )
+
+    id: str = Field(primary_key=True, max_length=40)
+    tenant_id: str = Field(max_length=64)
+    status: GenerationStatus = Field(sa_column=Column(_enum(GenerationStatus), nullable=False))
+    operation: Operation = Field(sa_column=Column(_enum(Operation), nullable=False))
+    model: str = Field(max_length=160)
+    priority: Priority = Field(sa_column=Column(_enum(Priority), nullable=False))
+    progress: float = 0.0
+    version: int = 0
+    request: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    adaptions: list[dict[str, Any]] = Field(sa_column=Column(Json, nullable=False))
+    error: dict[str, Any] | None = Field(None, sa_column=Column(Json))
+    labels: dict[str, str] = Field(sa_column=Column(Json, nullable=False))
+    idempotency_key: str | None = Field(None, max_length=255)
+    request_id: str = Field(max_length=128)
+    traceparent: str | None = Field(None, max_length=64)
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    deadline_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    dispatched_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    started_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    finished_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    cancel_requested_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    cancel_sent_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+
+
+class StepRow(SQLModel, table=True):
+    """One model call of a generation, at its place in the chain; `parameters` are those really used."""
+
+    __tablename__ = "generation_step"
+    __table_args__ = (
+        ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="CASCADE"),
+        UniqueConstraint("generation_id", "step_id"),
+    )
+
+    generation_id: str = Field(primary_key=True, max_length=40)
+    position: int = Field(primary_key=True)
+    step_id: str = Field(max_length=64)
+    operation: Operation = Field(sa_column=Column(_enum(Operation), nullable=False))
+    model: str = Field(max_length=160)
+    status: StepStatus = Field(sa_column=Column(_enum(StepStatus), nullable=False))
+    progress: float = 0.0
+    input: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    provider_options: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    parameters: dict[str, Any] | None = Field(None, sa_column=Column(Json))
+    error: dict[str, Any] | None = Field(None, sa_column=Column(Json))
+    started_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    finished_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+
+
+class AttemptRow(SQLModel, table=True):
+    """One try of a step at one provider."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["generation_id", "position"],
+            ["generation_step.generation_id", "generation_step.position"],
+            ondelete="CASCADE",
+        ),
+        CheckConstraint("status IN ('running', 'succeeded', 'failed', 'canceled')", name="status"),
+    )
+
+    generation_id: str = Field(primary_key=True, max_length=40)
+    position: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    provider: str = Field(max_length=40)
+    model: str = Field(max_length=120)
+    status: str = Field(max_length=16)
+    provider_job_id: str | None = Field(None, max_length=255)
+    error: dict[str, Any] | None = Field(None, sa_column=Column(Json))
+    started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    finished_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+
+
+class AssetRow(SQLModel, table=True):
+    """A stored file: an upload, or output `output_index` of a step. The bytes lie in storage under `sha256`."""
+
+    __tablename__ = "asset"
+    __table_args__ = (
+        ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="SET NULL"),
+        UniqueConstraint("generation_id", "position", "output_index"),
+        Index("ix_asset_tenant_id_id", "tenant_id", "id"),
+        Index("ix_asset_sha256", "sha256"),
+    )
+
+    id: str = Field(primary_key=True, max_length=40)
+    tenant_id: str = Field(max_length=64)
+    sha256: str = Field(max_length=64)
+    kind: MediaKind = Field(sa_column=Column(_enum(MediaKind), nullable=False))
+    media_type: str = Field(max_length=80)
+    bytes: int
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    fps: float | None = None
+    poster_sha256: str | None = Field(None, max_length=64)
+    generation_id: str | None = Field(None, max_length=40)
+    position: int | None = None
+    output_index: int | None = None
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class EventRow(SQLModel, table=True):
+    """Something that happened to a generation, in the order of `seq` (1, 2, 3, …)."""
+
+    __tablename__ = "event"
+    __table_args__ = (ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="CASCADE"),)
+
+    generation_id: str = Field(primary_key=True, max_length=40)
+    seq: int = Field(primary_key=True)
+    type: str = Field(max_length=40)
+    data: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class IdempotencyRow(SQLModel, table=True):
+    """Which generation a tenant's Idempotency-Key made, and the fingerprint of the request that came with it."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="CASCADE"),)
+
+    tenant_id: str = Field(primary_key=True, max_length=64)
+    key: str = Field(primary_key=True, max_length=255)
+    fingerprint: str = Field(max_length=64)
+    generation_id: str = Field(max_length=40)
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))

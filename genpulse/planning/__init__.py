@@ -1,0 +1,274 @@
+"""From a request to the steps that will run: models chosen, inputs checked, gaps between models filled by adapters.
+
+Pure: it reads the catalogue and the request, nothing else, so an estimate and a submission cannot differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from genpulse.catalog import Catalog
+from genpulse.errors import AdaptionRequired, InvalidInput
+from genpulse.planning.inputs import check_input, missing_media
+from genpulse.planning.sizing import SIZE_FIELDS, nearest_size, wanted_size
+from genpulse.schemas.catalog import ModelSpec, Size
+from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate
+from genpulse.schemas.plans import Plan, PlannedStep
+from genpulse.schemas.states import MediaKind, Operation
+
+_UPSCALE = {MediaKind.IMAGE: Operation.IMAGE_UPSCALE, MediaKind.VIDEO: Operation.VIDEO_UPSCALE}
+_MAX_UPSCALES = 2  # two passes of a fourfold upscaler; beyond that nothing real is added
+_PASSED_TO_STILL = ("prompt", "negative_prompt", "seed")
+_MEDIA_OF = {
+    "image": MediaKind.IMAGE,
+    "last_image": MediaKind.IMAGE,
+    "mask": MediaKind.IMAGE,
+    "video": MediaKind.VIDEO,
+    "audio": MediaKind.AUDIO,
+}
+
+__all__ = ["plan_generation"]
+
+
+def plan_generation(request: GenerationCreate, catalog: Catalog) -> Plan:
+    """Plan a request. Raises UnknownModel, InvalidInput, or AdaptionRequired when `adapt` is off, naming the field."""
+    chain = request.steps is not None
+    planner = _Planner(catalog, adapt=request.adapt)
+    for index, step in enumerate(request.as_steps()):
+        planner.add(step, f"steps.{index}" if chain else "")
+    return Plan(steps=planner.steps, adaptions=planner.adaptions)
+
+
+@dataclass
+class _Planner:
+    catalog: Catalog
+    adapt: bool
+    steps: list[PlannedStep] = field(default_factory=list)
+    adaptions: list[Adaption] = field(default_factory=list)
+    #: What a step that the caller named came out as: an upscale added behind it takes its place.
+    final: dict[str, str] = field(default_factory=dict)
+
+    def add(self, step: StepCreate, path: str) -> None:
+        """Plan one step of the request, with whatever has to stand before and behind it."""
+        where = _Path(path)
+        if step.id in self.final or any(planned.id == step.id for planned in self.steps):
+            raise InvalidInput(f"Two steps are named {step.id!r}.", field=where / "id")
+        model, operation = self._choose(step, where)
+        given = step.input.given()
+        if step.provider_options and model.provider == "local":
+            raise InvalidInput("The local engine takes no provider options.", field=where / "provider_options")
+        if operation not in model.operations:
+            given = self._still_before(step, model, given, where)
+            operation = Operation.IMAGE_TO_VIDEO
+        self._connect(given, model, operation, where)
+        size = self._settle_size(given, model, operation, where)
+        check_input(given, model, operation, where / "input")
+        self._append(step.id, operation, model, given, step.provider_options)
+        self.final[step.id] = step.id
+        if size is not None:
+            self._upscale_behind(step, model, operation, given, size, where)
+
+    # -- which model ---------------------------------------------------------------------------------------------
+
+    def _choose(self, step: StepCreate, where: _Path) -> tuple[ModelSpec, Operation]:
+        if step.model is None:
+            return self._route(step, where)
+        model = self.catalog.get(step.model, field=where / "model")
+        for index, fallback in enumerate(step.fallbacks):
+            self.catalog.get(fallback, field=where / f"fallbacks.{index}")
+        if step.operation is None:
+            if len(model.operations) > 1:
+                raise InvalidInput(
+                    f"{model.id} has several operations; say which: {', '.join(model.operations)}.",
+                    field=where / "operation",
+                )
+            return model, next(iter(model.operations))
+        if step.operation not in model.operations and not _needs_still(model, step.operation):
+            raise InvalidInput(
+                f"{model.id} does not do {step.operation}; it does {', '.join(model.operations)}.",
+                field=where / "operation",
+            )
+        return model, step.operation
+
+    def _route(self, step: StepCreate, where: _Path) -> tuple[ModelSpec, Operation]:
+        if step.operation is None:
+            raise InvalidInput("Give a `model` or an `operation`.", field=where / "operation")
+        offers = self.catalog.offering(step.operation)
+        if not offers and step.operation is Operation.TEXT_TO_VIDEO:
+            offers = self.catalog.offering(Operation.IMAGE_TO_VIDEO)
+        if not offers:
+            raise InvalidInput(f"No model here does {step.operation}.", field=where / "operation")
+        fitting = [model for model in offers if _takes_all(model, step)]
+        return (fitting or offers)[0], step.operation
+
+    # -- what stands before and behind ----------------------------------------------------------------------------
+
+    def _still_before(self, step: StepCreate, model: ModelSpec, given: dict[str, Any], where: _Path) -> dict[str, Any]:
+        """Put a text-to-image step before a model that only sets images in motion."""
+        if "prompt" not in given:
+            raise InvalidInput("text-to-video needs `prompt`: what to make.", field=where / "input.prompt")
+        maker = self.catalog.offering(Operation.TEXT_TO_IMAGE)
+        if not maker:
+            raise InvalidInput(f"{model.id} starts from an image, and no model here makes one.", field=where / "model")
+        takes = maker[0].operations[Operation.TEXT_TO_IMAGE].fields
+        still_input = {name: given[name] for name in _PASSED_TO_STILL if name in given and name in takes}
+        added = self._free_id(f"{step.id}-image")
+        self._adapt(
+            Adaption(
+                kind="text-to-image-before",
+                step=step.id,
+                added_step=added,
+                message=f"{model.id} starts from an image, so {maker[0].id} makes one from the prompt first.",
+            ),
+            where / "model",
+        )
+        check_input(still_input, maker[0], Operation.TEXT_TO_IMAGE, where / "input")
+        self._append(added, Operation.TEXT_TO_IMAGE, maker[0], still_input, {})
+        return given | {"image": {"step": added, "output": 0}}
+
+    def _settle_size(self, given: dict[str, Any], model: ModelSpec, operation: Operation, where: _Path) -> Size | None:
+        """Turn the size fields into a size that the model makes; return the size still to be reached, if any."""
+        rules = model.operations[operation].sizes
+        if rules is None:
+            return None
+        asked = next((name for name in SIZE_FIELDS if name in given), "width")
+        wanted = wanted_size(given, rules, where / "input")
+        if wanted is None:
+            return None
+        made = nearest_size(wanted, rules, path=where / f"input.{asked}")
+        for name in SIZE_FIELDS:
+            given.pop(name, None)
+        given |= {"width": made.width, "height": made.height}
+        return wanted if made != wanted else None
+
+    def _upscale_behind(
+        self, step: StepCreate, model: ModelSpec, operation: Operation, given: dict[str, Any], size: Size, where: _Path
+    ) -> None:
+        """Add upscale steps until the wanted size is reached."""
+        if given.get("count", 1) > 1:
+            raise InvalidInput(
+                f"Upscaling to {size.width}x{size.height} works on one output; ask for `count` 1.",
+                field=where / "input.count",
+            )
+        output = model.operations[operation].output
+        upscale = _UPSCALE[output]
+        upscaler = next(iter(self.catalog.offering(upscale)), None)
+        if upscaler is None:
+            raise InvalidInput(f"{model.id} does not make {size.width}x{size.height}.", field=where / "input.width")
+        most = upscaler.operations[upscale].fields["scale"].maximum or 1.0
+        reached = Size(given["width"], given["height"])
+        for _ in range(_MAX_UPSCALES):
+            target = _toward(reached, size, most)
+            self._add_upscale(step, model, upscaler, upscale, reached, target, output, where)
+            reached = target
+            if reached == size:
+                return
+        raise InvalidInput(
+            f"{model.id} makes {given['width']}x{given['height']}, which can be upscaled to at most "
+            f"{reached.width}x{reached.height}.",
+            field=where / "input.width",
+        )
+
+    def _add_upscale(
+        self,
+        step: StepCreate,
+        model: ModelSpec,
+        upscaler: ModelSpec,
+        upscale: Operation,
+        reached: Size,
+        target: Size,
+        output: MediaKind,
+        where: _Path,
+    ) -> None:
+        added = self._free_id(f"{step.id}-upscale")
+        self._adapt(
+            Adaption(
+                kind="upscale-after",
+                step=step.id,
+                added_step=added,
+                message=f"{model.id} cannot make the size asked for, so {upscaler.id} enlarges "
+                f"{reached.width}x{reached.height} to {target.width}x{target.height}.",
+            ),
+            where / "input.width",
+        )
+        source = {output.value: {"step": self.final[step.id], "output": 0}}
+        self._append(added, upscale, upscaler, source | {"width": target.width, "height": target.height}, {})
+        self.final[step.id] = added
+
+    def _adapt(self, adaption: Adaption, path: str) -> None:
+        if not self.adapt:
+            raise AdaptionRequired(
+                f"`adapt` is off, and this would have been added: {adaption.message}",
+                field=path,
+                adaption=adaption.model_dump(mode="json"),
+            )
+        self.adaptions.append(adaption)
+
+    # -- how steps are joined -------------------------------------------------------------------------------------
+
+    def _connect(self, given: dict[str, Any], model: ModelSpec, operation: Operation, where: _Path) -> None:
+        """Point references at the steps that really deliver, and fill an unmet media input from the step before."""
+        for name in missing_media(given, model, operation):
+            if self.steps and self._makes(self.steps[-1]).value == model.operations[operation].fields[name].type:
+                given[name] = {"step": self.steps[-1].id, "output": 0}
+        for name, value in given.items():
+            if isinstance(value, dict) and "step" in value:
+                self._redirect(value, name, where)
+
+    def _redirect(self, reference: dict[str, Any], name: str, where: _Path) -> None:
+        path = where / f"input.{name}.step"
+        source_id = self.final.get(reference["step"], reference["step"])
+        source = next((step for step in self.steps if step.id == source_id), None)
+        if source is None:
+            known = ", ".join(self.final) or "none"
+            raise InvalidInput(f"No earlier step is named {reference['step']!r}; earlier ones: {known}.", field=path)
+        kind = self._makes(source)
+        needed = _MEDIA_OF.get(name)
+        if needed not in (None, kind):
+            raise InvalidInput(f"Step {source.id!r} makes {kind}, but `{name}` takes {needed}.", field=path)
+        outputs = source.input.get("count", 1)
+        if reference["output"] >= outputs:
+            raise InvalidInput(
+                f"Step {source.id!r} has {outputs} output(s), counted from 0.", field=where / f"input.{name}.output"
+            )
+        reference["step"] = source.id
+
+    def _makes(self, step: PlannedStep) -> MediaKind:
+        return self.catalog.get(step.model).operations[step.operation].output
+
+    def _free_id(self, wanted: str) -> str:
+        taken = {step.id for step in self.steps}
+        numbered = (f"{wanted}-{number}" for number in range(2, len(taken) + 3))
+        return next(name for name in (wanted, *numbered) if name not in taken)
+
+    def _append(
+        self, step_id: str, operation: Operation, model: ModelSpec, given: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        self.steps.append(
+            PlannedStep(id=step_id, operation=operation, model=model.id, input=given, provider_options=options)
+        )
+
+
+class _Path(str):
+    """Where a step stands in the request, for errors: `steps.1` or, for a single call, nothing."""
+
+    def __truediv__(self, rest: str) -> str:
+        return f"{self}.{rest}" if self else rest
+
+
+def _needs_still(model: ModelSpec, operation: Operation) -> bool:
+    return operation is Operation.TEXT_TO_VIDEO and Operation.IMAGE_TO_VIDEO in model.operations
+
+
+def _takes_all(model: ModelSpec, step: StepCreate) -> bool:
+    operation = step.operation if step.operation in model.operations else Operation.IMAGE_TO_VIDEO
+    assert operation is not None
+    return all(name in model.operations[operation].fields for name in step.input.given())
+
+
+def _toward(reached: Size, wanted: Size, most: float) -> Size:
+    factor = max(wanted.width / reached.width, wanted.height / reached.height)
+    if factor <= most:
+        return wanted
+    return Size(int(reached.width * most), int(reached.height * most))

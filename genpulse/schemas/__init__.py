@@ -1,0 +1,1 @@
+"""Contracts shared by every room: pure Pydantic models and enums, no I/O."""

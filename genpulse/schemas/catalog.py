@@ -1,0 +1,154 @@
+"""Contracts of the model catalogue: what a model accepts, makes, costs, and how the engine loads it."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from genpulse.schemas.states import MediaKind, Operation
+
+
+class Size(NamedTuple):
+    """Pixels."""
+
+    width: int
+    height: int
+
+
+class Frozen(BaseModel):
+    """Immutable, strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FieldSpec(Frozen):
+    """One input field of a model, in the terms of JSON Schema; media types stand for a media input."""
+
+    type: Literal["string", "integer", "number", "boolean", "object", "image", "video", "audio", "images"]
+    description: str
+    required: bool = False
+    default: JsonValue = None
+    minimum: float | None = None
+    maximum: float | None = None
+    multiple_of: int | None = None
+    enum: tuple[str, ...] = ()
+    max_length: int | None = None
+
+
+Encoding = Literal["asset", "url", "base64"]
+
+
+class ImageRules(Frozen):
+    """Which images a model accepts as input; an image outside these is fitted by the adapter.
+
+    `sizes` lists the only sizes accepted; left empty, any size within the side limits is.
+    Aspect ratios are width / height.
+    """
+
+    media_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/webp")
+    encodings: tuple[Encoding, ...] = ("asset",)
+    sizes: tuple[Size, ...] = ()
+    min_side: int = 1
+    max_side: int = 16384
+    multiple_of: int = 1
+    min_aspect: float = 0.0
+    max_aspect: float = 1000.0
+    max_bytes: int = 64 * 2**20
+
+
+class SizeRules(Frozen):
+    """Which sizes a model can make: those of `sizes`, or, left empty, any within the side limits."""
+
+    native: Size
+    sizes: tuple[Size, ...] = ()
+    min_side: int = 64
+    max_side: int = 2048
+    multiple_of: int = 8
+
+    def allows(self, size: Size) -> bool:
+        """Tell whether the model can make exactly this size."""
+        if self.sizes:
+            return size in self.sizes
+        return all(self.min_side <= side <= self.max_side and side % self.multiple_of == 0 for side in size)
+
+
+class OperationSpec(Frozen):
+    """One operation of a model. `sizes` is absent where the output size follows from the input."""
+
+    output: MediaKind
+    fields: dict[str, FieldSpec]
+    sizes: SizeRules | None = None
+    images: dict[str, ImageRules] = Field(default_factory=dict)
+
+
+class Price(Frozen):
+    """Credits for one unit of output."""
+
+    unit: Literal["image", "second", "megapixel", "character", "call"]
+    credits: int = Field(ge=0)
+
+
+class ModelSpec(Frozen):
+    """One model of the catalogue."""
+
+    provider: str
+    name: str
+    description: str
+    operations: dict[Operation, OperationSpec]
+    price: Price | None = None
+    retires_at: date | None = None
+    successor: str | None = None
+    hidden: bool = False
+    """Never chosen by the router; used only when named."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.provider}/{self.name}"
+
+
+class EngineModel(Frozen):
+    """How the local engine loads and limits one model; an entry of `GENPULSE_ENGINE__MODELS`.
+
+    `source` is a folder, a hub id, or `package:NAME` for one that ships with GenPulse. `frames` and `fps` are what the
+    pipeline makes natively; another duration or frame rate is reached by interpolation.
+    """
+
+    kind: Literal["pipeline", "upscaler", "interpolator", "fake"] = "pipeline"
+    source: str = ""
+    revision: str | None = None
+    variant: str | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    device: str = "auto"
+    operations: tuple[Operation, ...] = (Operation.TEXT_TO_IMAGE,)
+    description: str = "A diffusers model on the local engine"
+    native: Size = Size(512, 512)
+    sizes: tuple[Size, ...] = ()
+    min_side: int = Field(64, ge=8)
+    max_side: int = Field(1024, le=8192)
+    multiple_of: int = Field(8, ge=1)
+    steps: int = Field(25, ge=1)
+    max_steps: int = Field(100, ge=1)
+    guidance: float = Field(5.0, ge=0)
+    max_count: int = Field(4, ge=1)
+    frames: int = Field(16, ge=1)
+    fps: int = Field(8, ge=1)
+    max_seconds: float = Field(4.0, gt=0)
+    price: Price = Price(unit="call", credits=1)
+    hidden: bool = False
+
+
+class Model(BaseModel):
+    """A model as `GET /v1/models` shows it; `input_schema` is JSON Schema."""
+
+    id: str
+    object: Literal["model"]
+    provider: str
+    description: str
+    operations: list[Operation]
+    input_schema: dict[str, Any]
+    limits: dict[str, Any]
+    price: Price | None
+    health: Literal["healthy", "degraded", "down", "unknown"]
+    retires_at: date | None

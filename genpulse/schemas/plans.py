@@ -1,0 +1,68 @@
+"""Contracts of a planned generation: what is stored at submission and what travels through Temporal (ids, no media)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from genpulse.schemas.generations import Adaption, GenerationFault
+from genpulse.schemas.states import GenerationStatus, Operation
+
+
+class PlannedStep(BaseModel):
+    """One model call, resolved: its model is known and its media inputs point somewhere."""
+
+    id: str
+    operation: Operation
+    model: str
+    input: dict[str, Any]
+    provider_options: dict[str, Any]
+
+
+class Plan(BaseModel):
+    """The steps that will run, in order, and what was added to make them run."""
+
+    steps: list[PlannedStep]
+    adaptions: list[Adaption]
+
+
+class StepTicket(BaseModel):
+    """One step as the workflow sees it."""
+
+    position: int
+    id: str
+    operation: Operation
+    model: str
+
+
+class GenerationTicket(BaseModel):
+    """Input of GenerationWorkflow; inputs and prompts stay in the database."""
+
+    generation_id: str
+    tenant_id: str
+    deadline_at: datetime
+    steps: list[StepTicket]
+
+
+class StepOrder(BaseModel):
+    """Input of every activity that works on a step."""
+
+    generation_id: str
+    tenant_id: str
+    position: int
+
+
+class StepOutcome(BaseModel):
+    """Ids of the assets that a step made."""
+
+    outputs: list[str]
+
+
+class Ending(BaseModel):
+    """How a generation ended."""
+
+    generation_id: str
+    status: GenerationStatus
+    fault: GenerationFault | None = None

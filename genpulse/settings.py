@@ -1,0 +1,144 @@
+"""Settings, read from `GENPULSE_…` once at the edge (command, worker, create_app) and handed down; see docs/settings.md."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from genpulse.schemas.catalog import EngineModel
+
+MIN_KEY_LENGTH = 32
+
+
+class Group(BaseModel):
+    """A group of settings; a name that does not exist is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(Group):
+    url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data directory")
+    pool_size: int = Field(10, ge=1, description="Connections a process keeps open (PostgreSQL)")
+
+
+class RedisSettings(Group):
+    url: str = Field("", description="Redis or Valkey; empty: limits are kept within the process")
+
+
+class TemporalSettings(Group):
+    address: str = Field("127.0.0.1:7233", description="host:port of the Temporal frontend")
+    namespace: str = Field("default", description="Temporal namespace")
+    api_key: SecretStr | None = Field(None, description="API key (Temporal Cloud)")
+    tls: bool = Field(False, description="Connect with TLS")
+    tls_server_ca: Path | None = Field(None, description="PEM file with the CA of the server")
+    tls_client_cert: Path | None = Field(None, description="PEM file with the client certificate")
+    tls_client_key: Path | None = Field(None, description="PEM file with the client key")
+    ui_url: str = Field("", description="Base URL of the Temporal Web UI, for links; empty: no links")
+
+
+class StorageSettings(Group):
+    url: str = Field("", description="file:///… or s3://bucket/prefix; empty: a folder in the data directory")
+    endpoint: str = Field("", description="Endpoint of an S3-compatible service; empty: AWS")
+    region: str = Field("us-east-1", description="Region that requests are signed for")
+    access_key: SecretStr | None = Field(None, description="S3 access key")
+    secret_key: SecretStr | None = Field(None, description="S3 secret key")
+
+
+class SecuritySettings(Group):
+    admin_key: SecretStr | None = Field(
+        None, description="Bootstrap key with all scopes for the tenant `default`; 32 characters or more"
+    )
+    signing_key: SecretStr | None = Field(None, description="Signs the links to assets; 32 characters or more")
+    link_lifetime: timedelta = Field(timedelta(days=1), description="How long a signed link is valid at least")
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        for name in ("admin_key", "signing_key"):
+            secret: SecretStr | None = getattr(self, name)
+            if secret is not None and len(secret.get_secret_value()) < MIN_KEY_LENGTH:
+                raise ValueError(f"GENPULSE_SECURITY__{name.upper()} needs {MIN_KEY_LENGTH} characters or more")
+        return self
+
+
+class NetworkSettings(Group):
+    allow_private: bool = Field(False, description="Let input URLs reach private addresses (development and tests)")
+
+
+class ProviderSettings(Group):
+    base_url: str = Field("", description="Where that cloud's API is; empty: its public address")
+    api_key: SecretStr | None = Field(None, description="Credential, for clouds with a single key")
+    access_key: SecretStr | None = Field(None, description="Credential, for clouds with a pair")
+    secret_key: SecretStr | None = Field(None, description="Credential, for clouds with a pair")
+    rate: float | None = Field(None, gt=0, description="Requests per second of the account")
+    burst: int | None = Field(None, ge=1, description="Requests that may come at once")
+    concurrency: int | None = Field(None, ge=1, description="Jobs in flight of the account")
+
+
+class EngineSettings(Group):
+    models: dict[str, EngineModel] = Field(default_factory=dict, description="More diffusers models, as JSON by name")
+    device: str = Field("auto", description="torch device for models that name none")
+    cache_megabytes: int = Field(4096, ge=64, description="Memory that loaded models may take")
+    offline: bool = Field(True, description="Never ask a model hub; models must lie on disk")
+
+
+class ServerSettings(Group):
+    host: str = Field("127.0.0.1", description="Address that the API listens on")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on")
+    public_url: str = Field("", description="Base URL in links; empty: taken from the request")
+    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest JSON body")
+
+
+class UploadSettings(Group):
+    max_bytes: int = Field(512 * 2**20, ge=1024, description="Largest file")
+    max_pixels: int = Field(64_000_000, ge=1, description="Most pixels of an image or a frame")
+    max_seconds: float = Field(600, gt=0, description="Longest video or sound")
+    max_frames: int = Field(36_000, ge=1, description="Most frames of a video")
+
+
+class WorkerSettings(Group):
+    graceful_seconds: float = Field(30, ge=0, description="Time that running steps get to finish at shutdown")
+    sandbox: bool = Field(True, description="Run workflow code in Temporal's sandbox")
+    fake_concurrency: int = Field(50, ge=1, description="Steps of `local/fake` at once (load tests)")
+
+
+class TelemetrySettings(Group):
+    exporter: Literal["none", "otlp", "console"] = Field("none", description="Where OpenTelemetry spans go")
+    endpoint: str = Field("", description="OTLP/HTTP endpoint; empty: the OpenTelemetry default")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or for people")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GENPULSE_", env_nested_delimiter="__", nested_model_default_partial_update=True, frozen=True
+    )
+
+    data_dir: Path = Field(Path(".genpulse"), description="Folder of the embedded stack's state")
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    temporal: TemporalSettings = TemporalSettings()
+    storage: StorageSettings = StorageSettings()
+    security: SecuritySettings = SecuritySettings()
+    network: NetworkSettings = NetworkSettings()
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    engine: EngineSettings = EngineSettings()
+    server: ServerSettings = ServerSettings()
+    uploads: UploadSettings = UploadSettings()
+    worker: WorkerSettings = WorkerSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL with the embedded default filled in."""
+        return self.database.url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'genpulse.db'}"
+
+    @property
+    def storage_url(self) -> str:
+        """The storage's URL with the embedded default filled in."""
+        return self.storage.url or (self.data_dir.absolute() / "assets").as_uri()
