@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from genpulse.schemas.catalog import EngineModel, FieldSpec, ImageRules, ModelSpec, OperationSpec, SizeRules
+from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE
 from genpulse.schemas.states import MediaKind, Operation
 
 PROVIDER = "local"
@@ -21,6 +22,7 @@ def engine_spec(name: str, model: EngineModel) -> ModelSpec:
         provider=PROVIDER,
         name=name,
         description=model.description,
+        queue=FAKE_QUEUE if model.kind == "fake" else ENGINE_QUEUE,
         operations={operation: _BUILD[operation](model) for operation in model.operations},
         price=model.price,
         hidden=model.hidden,

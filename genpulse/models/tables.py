@@ -90,6 +90,7 @@ class StepRow(SQLModel, table=True):
     step_id: str = Field(max_length=64)
     operation: Operation = Field(sa_column=Column(_enum(Operation), nullable=False))
     model: str = Field(max_length=160)
+    queue: str = Field(max_length=80)
     status: StepStatus = Field(sa_column=Column(_enum(StepStatus), nullable=False))
     progress: float = 0.0
     input: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))

@@ -246,7 +246,14 @@ class _Planner:
         self, step_id: str, operation: Operation, model: ModelSpec, given: dict[str, Any], options: dict[str, Any]
     ) -> None:
         self.steps.append(
-            PlannedStep(id=step_id, operation=operation, model=model.id, input=given, provider_options=options)
+            PlannedStep(
+                id=step_id,
+                operation=operation,
+                model=model.id,
+                queue=model.queue,
+                input=given,
+                provider_options=options,
+            )
         )
 
 

@@ -96,6 +96,8 @@ class ModelSpec(Frozen):
     provider: str
     name: str
     description: str
+    queue: str
+    """Task queue of the workers that run it."""
     operations: dict[Operation, OperationSpec]
     price: Price | None = None
     retires_at: date | None = None

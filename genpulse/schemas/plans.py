@@ -17,6 +17,7 @@ class PlannedStep(BaseModel):
     id: str
     operation: Operation
     model: str
+    queue: str
     input: dict[str, Any]
     provider_options: dict[str, Any]
 
@@ -35,6 +36,7 @@ class StepTicket(BaseModel):
     id: str
     operation: Operation
     model: str
+    queue: str
 
 
 class GenerationTicket(BaseModel):
@@ -52,11 +54,20 @@ class StepOrder(BaseModel):
     generation_id: str
     tenant_id: str
     position: int
+    total: int
+    """Steps in the generation, for its overall progress."""
 
 
 class StepOutcome(BaseModel):
     """Ids of the assets that a step made."""
 
+    outputs: list[str]
+
+
+class GenerationResult(BaseModel):
+    """Result of GenerationWorkflow: ids of the assets of the last step."""
+
+    generation_id: str
     outputs: list[str]
 
 

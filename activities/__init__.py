@@ -1,0 +1,1 @@
+"""The only door from a workflow to the world."""

@@ -1,0 +1,148 @@
+"""Files on their way in and out: outputs and uploads into storage, stored files back to the shape a model accepts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import httpx
+
+from genpulse.adapters import Fitted, fit_image, needs_fitting
+from genpulse.db import Database, utc_now
+from genpulse.errors import AdaptionRequired, InvalidInput
+from genpulse.ids import new_id
+from genpulse.media import MediaLimits, poster, probe
+from genpulse.models import AssetRow
+from genpulse.net import download
+from genpulse.repositories import assets
+from genpulse.schemas.assets import MediaInfo
+from genpulse.schemas.catalog import ImageRules
+from genpulse.schemas.generations import Adaption
+from genpulse.schemas.plans import StepOrder
+from genpulse.schemas.states import MediaKind
+from genpulse.storage import Storage
+
+T = TypeVar("T")
+
+_DOWNLOAD_SECONDS = 120.0
+_SMALL = 256 * 1024  # a file this small is looked at faster than a thread is woken
+
+_KIND_OF_FIELD = {
+    "image": MediaKind.IMAGE,
+    "last_image": MediaKind.IMAGE,
+    "mask": MediaKind.IMAGE,
+    "video": MediaKind.VIDEO,
+    "audio": MediaKind.AUDIO,
+}
+
+
+@dataclass
+class Staged:
+    """Media inputs of a step as local files, and what had to be changed about them."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    adaptions: list[Adaption] = field(default_factory=list)
+
+
+class Assets:
+    """Moves files between storage, callers and models. `client` fetches inputs that are given by URL."""
+
+    def __init__(self, database: Database, storage: Storage, client: httpx.AsyncClient, limits: MediaLimits) -> None:
+        self._database = database
+        self._storage = storage
+        self._client = client
+        self._limits = limits
+
+    async def upload(self, path: Path, tenant_id: str) -> AssetRow:
+        """Store a caller's file. Raises MediaRejected for what is no sound image, video or audio within the limits."""
+        row = await self.ingest(path, tenant_id)
+        async with self._database.transaction() as session:
+            await assets.add(session, [row])
+        return row
+
+    async def ingest(
+        self, path: Path, tenant_id: str, *, made_by: StepOrder | None = None, index: int | None = None
+    ) -> AssetRow:
+        """Probe a file and store its bytes and, for a video, a poster. The row is for the caller to insert."""
+        info = await _inspect(path, lambda: probe(path, limits=self._limits))
+        sha256, size = await self._storage.put_file(path)
+        return AssetRow(
+            id=new_id("ast"),
+            tenant_id=tenant_id,
+            sha256=sha256,
+            bytes=size,
+            poster_sha256=await self._store_poster(path) if info.kind == MediaKind.VIDEO else None,
+            generation_id=made_by.generation_id if made_by else None,
+            position=made_by.position if made_by else None,
+            output_index=index,
+            created_at=utc_now(),
+            **info.model_dump(),
+        )
+
+    async def ingest_outputs(self, paths: Sequence[Path], order: StepOrder) -> list[AssetRow]:
+        """Store what a step has made."""
+        return [
+            await self.ingest(path, order.tenant_id, made_by=order, index=index) for index, path in enumerate(paths)
+        ]
+
+    async def _store_poster(self, video: Path) -> str:
+        with TemporaryDirectory(prefix="genpulse-poster-") as folder:
+            still = Path(folder) / "poster.jpg"
+            await asyncio.to_thread(poster, video, still)
+            return (await self._storage.put_file(still))[0]
+
+    async def stage(
+        self,
+        given: Mapping[str, Any],
+        sources: Mapping[str, AssetRow],
+        rules: Mapping[str, ImageRules],
+        folder: Path,
+        *,
+        step_id: str,
+        adapt: bool,
+    ) -> Staged:
+        """Bring the media inputs of a step into `folder`, fitted to what its model accepts.
+
+        Raises AdaptionRequired where fitting is needed but `adapt` is off.
+        """
+        staged = Staged()
+        for name, value in given.items():
+            if name not in _KIND_OF_FIELD or not isinstance(value, dict):
+                continue
+            path = folder / f"{name}-source"
+            info, size = await self._fetch(name, value, sources.get(name), path)
+            staged.files[name] = path
+            if name in rules and (why := needs_fitting(info, size, rules[name])):
+                if not adapt:
+                    raise AdaptionRequired(f"`adapt` is off, and `{name}` does not fit: {why}", field=f"input.{name}")
+                staged.files[name] = await self._fit(path, rules[name], folder / name, staged, step_id)
+        return staged
+
+    async def _fetch(
+        self, name: str, value: Mapping[str, Any], source: AssetRow | None, to: Path
+    ) -> tuple[MediaInfo, int]:
+        if source is not None:
+            await self._storage.fetch_to(source.sha256, to)
+            return MediaInfo.model_validate(source, from_attributes=True), source.bytes
+        size = await download(
+            self._client, value["url"], to, max_bytes=self._limits.max_bytes, timeout=_DOWNLOAD_SECONDS
+        )
+        info = await _inspect(to, lambda: probe(to, limits=self._limits))
+        if info.kind != _KIND_OF_FIELD[name]:
+            raise InvalidInput(f"`{name}` takes {_KIND_OF_FIELD[name]}, but the URL gave {info.media_type}.", field=f"input.{name}.url")
+        return info, size
+
+    async def _fit(self, path: Path, rules: ImageRules, to: Path, staged: Staged, step_id: str) -> Path:
+        fitted: Fitted | None = await _inspect(path, lambda: fit_image(path, rules, to))
+        if fitted is None:
+            return path
+        staged.adaptions.append(Adaption(kind="image-fitted", step=step_id, added_step=None, message=fitted.message))
+        return to
+
+
+async def _inspect(path: Path, look: Callable[[], T]) -> T:
+    return look() if path.stat().st_size <= _SMALL else await asyncio.to_thread(look)

@@ -1,0 +1,182 @@
+"""Carries what was committed to Temporal: starts of workflows, and cancellations; again and again until it is done.
+
+The database is the outbox. A start that is repeated finds the workflow by its id, so several dispatchers may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+from opentelemetry import propagate, trace
+from temporalio.client import Client
+from temporalio.common import (
+    Priority,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from genpulse.db import Database, utc_now
+from genpulse.errors import DependencyDown
+from genpulse.models import GenerationRow, StepRow
+from genpulse.records import Records
+from genpulse.repositories import generations, steps
+from genpulse.schemas import attributes
+from genpulse.schemas import states as s
+from genpulse.schemas.plans import Ending, GenerationTicket, StepTicket
+from genpulse.schemas.queues import WORKFLOW_QUEUE
+
+WORKFLOW_TYPE = "GenerationWorkflow"
+
+_BATCH = 64
+_AT_ONCE = 8  # starts under way at once: enough to hide latency, too few to crowd out submissions
+_RPC_TIMEOUT = timedelta(seconds=5)
+_MAX_BACKOFF = 5.0
+_PRIORITY = {s.Priority.HIGH: 1, s.Priority.NORMAL: 3, s.Priority.LOW: 5}
+
+log = structlog.get_logger(__name__)
+tracer = trace.get_tracer(__name__)
+
+
+class Dispatcher:
+    """Looks for undelivered work every `interval`, and at once when told by `notify`.
+
+    `min_age` leaves fresh submissions to the process that accepted them; a second, slower dispatcher elsewhere uses it
+    to take over when that process died.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        client: Callable[[], Awaitable[Client]],
+        *,
+        interval: timedelta = timedelta(seconds=1),
+        min_age: timedelta = timedelta(0),
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._records = Records(database)
+        self._interval = interval.total_seconds()
+        self._min_age = min_age
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def notify(self) -> None:
+        """Something was committed; look now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled. A dependency that is down is waited for."""
+        backoff = self._interval
+        while True:
+            self._wake.clear()
+            try:
+                while await self.deliver():
+                    pass
+                backoff = self._interval
+            except (DependencyDown, RPCError, RuntimeError, OSError) as error:
+                log.warning("dispatch.waiting", reason=str(error), seconds=backoff)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, _MAX_BACKOFF)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._interval)
+
+    async def deliver(self) -> bool:
+        """Deliver one batch of starts and of cancellations. Return whether there may be more."""
+        async with self._database.reading() as session:
+            before = utc_now() - self._min_age
+            rows = await generations.undispatched(session, before=before, limit=_BATCH)
+            chains = await steps.of_generations(session, [row.id for row in rows]) if rows else {}
+            cancels = await generations.cancels_unsent(session, limit=_BATCH)
+        await self._deliver(
+            [self._start(row, chains[row.id]) for row in rows], generations.mark_dispatched, [row.id for row in rows]
+        )
+        await self._deliver([self._cancel(one) for one in cancels], generations.mark_cancel_sent, cancels)
+        return len(rows) == _BATCH or len(cancels) == _BATCH
+
+    async def _deliver(
+        self, calls: Sequence[Awaitable[None]], mark: Callable[..., Awaitable[None]], ids: Sequence[str]
+    ) -> None:
+        """Make the calls; mark those that went through, then raise the first failure, if any."""
+        if not calls:
+            return
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        done = [one for one, result in zip(ids, results, strict=True) if result is None]
+        if done:
+            async with self._database.transaction() as session:
+                await mark(session, done)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _start(self, row: GenerationRow, chain: Sequence[StepRow]) -> None:
+        if row.cancel_requested_at is not None:  # it never ran, so nobody else will end it
+            await self._records.finish(Ending(generation_id=row.id, status=s.GenerationStatus.CANCELED))
+            return
+        async with self._slots:
+            parent = propagate.extract({"traceparent": row.traceparent} if row.traceparent else {})
+            with (
+                tracer.start_as_current_span("generation.dispatch", context=parent),
+                contextlib.suppress(WorkflowAlreadyStartedError),
+            ):
+                await self._start_workflow(row, chain)
+        log.info("generation.dispatched", generation_id=row.id, request_id=row.request_id)
+
+    async def _start_workflow(self, row: GenerationRow, chain: Sequence[StepRow]) -> None:
+        client = await self._client()
+        await client.start_workflow(
+            WORKFLOW_TYPE,
+            _ticket(row, chain),
+            id=row.id,
+            task_queue=WORKFLOW_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            search_attributes=_search_attributes(row),
+            priority=Priority(priority_key=_PRIORITY[row.priority], fairness_key=row.tenant_id),
+            static_summary=" → ".join(step.operation for step in chain),
+            static_details="\n".join(f"{step.position + 1}. `{step.step_id}` {step.operation} on {step.model}" for step in chain),
+            rpc_timeout=_RPC_TIMEOUT,
+        )
+
+    async def _cancel(self, generation_id: str) -> None:
+        client = await self._client()
+        try:
+            await client.get_workflow_handle(generation_id).cancel(rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            # The workflow has ended meanwhile, or Temporal lost its data: either way nobody is left to end the row.
+            await self._records.finish(Ending(generation_id=generation_id, status=s.GenerationStatus.CANCELED))
+        log.info("generation.cancel_sent", generation_id=generation_id)
+
+
+def _ticket(row: GenerationRow, chain: Sequence[StepRow]) -> GenerationTicket:
+    return GenerationTicket(
+        generation_id=row.id,
+        tenant_id=row.tenant_id,
+        deadline_at=row.deadline_at,
+        steps=[
+            StepTicket(
+                position=step.position, id=step.step_id, operation=step.operation, model=step.model, queue=step.queue
+            )
+            for step in chain
+        ],
+    )
+
+
+def _search_attributes(row: GenerationRow) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(attributes.TENANT, row.tenant_id),
+            SearchAttributePair(attributes.STATUS, s.GenerationStatus.QUEUED.value),
+            SearchAttributePair(attributes.MODEL, row.model),
+            SearchAttributePair(attributes.OPERATION, row.operation.value),
+        ]
+    )

@@ -1,0 +1,216 @@
+"""What a running generation writes down: each method is one transaction, and may be repeated without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from genpulse.db import Database, utc_now
+from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
+from genpulse.models import AssetRow, StepRow
+from genpulse.repositories import assets, generations, steps
+from genpulse.repositories.generations import Event
+from genpulse.schemas.generations import Adaption, GenerationFault
+from genpulse.schemas.plans import Ending, GenerationResult, StepOrder
+from genpulse.schemas.states import GenerationStatus, Operation, StepStatus
+
+_OPEN = (StepStatus.QUEUED, StepStatus.SUBMITTED, StepStatus.RUNNING)
+_HANDED_OVER = (StepStatus.SUBMITTED, StepStatus.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepWork:
+    """What there is to do for a step. `outputs` is filled, and nothing is left to do, once the step has succeeded."""
+
+    step_id: str
+    operation: Operation
+    model: str
+    input: dict[str, Any]
+    sources: dict[str, AssetRow]
+    adapt: bool = True
+    outputs: Sequence[str] = ()
+
+
+class Records:
+    """Writes the state of running generations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def submit_step(self, order: StepOrder) -> None:
+        """The step is handed over to its workers; with the first one the generation runs.
+
+        Raises AlreadyFinished when the generation has ended or is to be cancelled.
+        """
+        async with self._database.transaction() as session:
+            started = _status(GenerationStatus.RUNNING)
+            if not await generations.enter(session, order.generation_id, GenerationStatus.RUNNING, started):
+                generation = await generations.get(session, order.tenant_id, order.generation_id)
+                if generation is None or generation.status != GenerationStatus.RUNNING:
+                    raise AlreadyFinished("The generation has ended or is being cancelled.")
+            await _move(session, order, StepStatus.SUBMITTED, of=[StepStatus.QUEUED])
+
+    async def begin_step(self, order: StepOrder) -> StepWork:
+        """A worker has taken the step up; opens an attempt. Raises AlreadyFinished when it need not be run any more."""
+        async with self._database.transaction() as session:
+            step = await _step(session, order)
+            if step.status == StepStatus.SUCCEEDED:
+                made = await assets.output(session, order.generation_id, order.position)
+                return _work(step, outputs=[asset.id for asset in made])
+            if not await _move(session, order, StepStatus.RUNNING, of=_HANDED_OVER, started_at=step.started_at or utc_now()):
+                raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
+            provider, _, model = step.model.partition("/")
+            number = await steps.open_attempt(
+                session, order.generation_id, order.position, provider=provider, model=model
+            )
+            attempt = {"step": step.step_id, "number": number, "provider": provider, "model": model}
+            await _touch(session, order, ("attempt", attempt | {"status": "running", "error": None}))
+            sources, adapt = await _sources(session, order, step.input)
+            return _work(step, sources=sources, adapt=adapt)
+
+    async def progress(self, order: StepOrder, step_id: str, fraction: float) -> None:
+        """The step has come this far (0 to 1)."""
+        overall = round((order.position + fraction) / order.total, 4)
+        async with self._database.transaction() as session:
+            if await _move(session, order, StepStatus.RUNNING, of=[StepStatus.RUNNING], progress=fraction):
+                event = {"step": step_id, "step_progress": round(fraction, 4), "progress": overall}
+                await _touch(session, order, ("progress", event), progress=overall)
+
+    async def finish_step(
+        self,
+        order: StepOrder,
+        outputs: Sequence[AssetRow],
+        *,
+        parameters: dict[str, Any],
+        adaptions: Sequence[Adaption],
+    ) -> list[str]:
+        """The outputs are stored: the step has succeeded. Return their ids; those of an earlier call win."""
+        async with self._database.transaction() as session:
+            step = await _step(session, order)
+            if step.status == StepStatus.SUCCEEDED:
+                return [asset.id for asset in await assets.output(session, order.generation_id, order.position)]
+            moved = await _move(
+                session, order, StepStatus.SUCCEEDED, of=_HANDED_OVER, progress=1.0, parameters=parameters, finished_at=utc_now()
+            )
+            if not moved:
+                raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
+            await assets.add(session, outputs)
+            await steps.close_attempts(session, order.generation_id, order.position, status="succeeded")
+            await self._announce_outputs(session, order, step, outputs, adaptions)
+            return [asset.id for asset in outputs]
+
+    async def _announce_outputs(
+        self, session: AsyncSession, order: StepOrder, step: StepRow, outputs: Sequence[AssetRow], adaptions: Sequence[Adaption]
+    ) -> None:
+        overall = round((order.position + 1) / order.total, 4)
+        events: list[Event] = [("output", _output_event(step.step_id, asset)) for asset in outputs]
+        events.append(("progress", {"step": step.step_id, "step_progress": 1.0, "progress": overall}))
+        values: dict[str, Any] = {"progress": overall}
+        if adaptions:
+            generation = await generations.get(session, order.tenant_id, order.generation_id)
+            if generation is not None:
+                values["adaptions"] = [*generation.adaptions, *(one.model_dump(mode="json") for one in adaptions)]
+        await _touch(session, order, *events, **values)
+
+    async def fail_attempt(self, order: StepOrder, fault: GenerationFault) -> None:
+        """The running attempt failed; whether there is another is Temporal's to decide."""
+        error = fault.model_dump(mode="json")
+        async with self._database.transaction() as session:
+            await steps.close_attempts(session, order.generation_id, order.position, status="failed", error=error)
+            step = await _step(session, order)
+            attempt = {"step": step.step_id, "status": "failed", "error": error}
+            await generations.touch(session, order.generation_id, ("attempt", attempt))
+
+    async def finish(self, ending: Ending) -> GenerationResult:
+        """The generation has ended; what had not ended in it ends with it."""
+        error = ending.fault.model_dump(mode="json") if ending.fault else None
+        events = (_status(ending.status), ("done", {"status": ending.status, "error": error}))
+        async with self._database.transaction() as session:
+            done = {"progress": 1.0} if ending.status == GenerationStatus.SUCCEEDED else {}
+            entered = await generations.enter(session, ending.generation_id, ending.status, *events, error=error, **done)
+            if entered and ending.status != GenerationStatus.SUCCEEDED:
+                await _end_steps(session, ending, error)
+            made = await assets.outputs_of(session, [ending.generation_id])
+            last = max((asset.position or 0 for asset in made), default=0)
+            return GenerationResult(
+                generation_id=ending.generation_id, outputs=[asset.id for asset in made if asset.position == last]
+            )
+
+
+async def _end_steps(session: AsyncSession, ending: Ending, error: dict[str, Any] | None) -> None:
+    outcome = StepStatus.FAILED if ending.status == GenerationStatus.FAILED else StepStatus.CANCELED
+    now = utc_now()
+    await steps.close_attempts(session, ending.generation_id, status=outcome, error=error)
+    await steps.move_all(session, ending.generation_id, outcome, of=_HANDED_OVER, error=error, finished_at=now)
+    await steps.move_all(session, ending.generation_id, StepStatus.CANCELED, of=_OPEN, finished_at=now)
+
+
+async def _step(session: AsyncSession, order: StepOrder) -> StepRow:
+    step = await steps.get(session, order.generation_id, order.position)
+    if step is None:
+        raise InvariantBroken(f"{order.generation_id} has no step {order.position}.")
+    return step
+
+
+async def _move(
+    session: AsyncSession, order: StepOrder, to: StepStatus, *, of: Sequence[StepStatus], **values: Any
+) -> bool:
+    return await steps.move(session, order.generation_id, order.position, to, of=of, **values)
+
+
+async def _touch(session: AsyncSession, order: StepOrder, *events: Event, **values: Any) -> None:
+    if not await generations.touch(session, order.generation_id, *events, **values):
+        raise AlreadyFinished("The generation has ended.")
+
+
+async def _sources(
+    session: AsyncSession, order: StepOrder, given: dict[str, Any]
+) -> tuple[dict[str, AssetRow], bool]:
+    """The stored files that a step's media inputs refer to (those given by URL are none), and whether to adapt them."""
+    media = {name: value for name, value in given.items() if isinstance(value, dict) and {"asset", "step", "url"} & set(value)}
+    if not media:
+        return {}, True
+    generation = await generations.get(session, order.tenant_id, order.generation_id)
+    adapt = generation is None or generation.request.get("adapt", True)
+    stored = {name: value for name, value in media.items() if "url" not in value}
+    return {name: await _source(session, order, value) for name, value in stored.items()}, adapt
+
+
+async def _source(session: AsyncSession, order: StepOrder, reference: dict[str, Any]) -> AssetRow:
+    if "asset" in reference:
+        asset = await assets.get(session, order.tenant_id, reference["asset"])
+        if asset is None:
+            raise AssetUnavailable(f"{reference['asset']} has been deleted.")
+        return asset
+    siblings = (await steps.of_generations(session, [order.generation_id]))[order.generation_id]
+    position = next(step.position for step in siblings if step.step_id == reference["step"])
+    made = await assets.output(session, order.generation_id, position)
+    if reference["output"] >= len(made):
+        raise AssetUnavailable(f"Output {reference['output']} of step {reference['step']!r} has been deleted.")
+    return made[reference["output"]]
+
+
+def _work(
+    step: StepRow, *, sources: dict[str, AssetRow] | None = None, adapt: bool = True, outputs: Sequence[str] = ()
+) -> StepWork:
+    return StepWork(
+        step_id=step.step_id,
+        operation=step.operation,
+        model=step.model,
+        input=step.input,
+        sources=sources or {},
+        adapt=adapt,
+        outputs=outputs,
+    )
+
+
+def _status(status: GenerationStatus) -> Event:
+    return ("status", {"status": status})
+
+
+def _output_event(step_id: str, asset: AssetRow) -> dict[str, Any]:
+    facts = asset.model_dump(include={"id", "kind", "media_type", "bytes", "width", "height", "duration", "fps"}, mode="json")
+    return {"step": step_id, "asset": facts}

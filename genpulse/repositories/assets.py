@@ -1,0 +1,71 @@
+"""Assets: uploads and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from genpulse.models import AssetRow
+from genpulse.schemas.states import MediaKind
+
+
+async def add(session: AsyncSession, rows: Sequence[AssetRow]) -> None:
+    """Insert new assets."""
+    await session.execute(insert(AssetRow), [row.model_dump() for row in rows])
+
+
+async def get(session: AsyncSession, tenant_id: str, asset_id: str) -> AssetRow | None:
+    """One asset of the tenant."""
+    query = select(AssetRow).where(col(AssetRow.id) == asset_id, col(AssetRow.tenant_id) == tenant_id)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def get_any(session: AsyncSession, asset_id: str) -> AssetRow | None:
+    """One asset of whatever tenant; for a link whose signature has been verified."""
+    return (await session.execute(select(AssetRow).where(col(AssetRow.id) == asset_id))).scalar_one_or_none()
+
+
+async def page(
+    session: AsyncSession,
+    tenant_id: str,
+    *,
+    limit: int,
+    starting_after: str | None = None,
+    kind: MediaKind | None = None,
+) -> Sequence[AssetRow]:
+    """The tenant's assets, newest first; at most `limit`."""
+    query = select(AssetRow).where(col(AssetRow.tenant_id) == tenant_id)
+    if starting_after is not None:
+        query = query.where(col(AssetRow.id) < starting_after)
+    if kind is not None:
+        query = query.where(col(AssetRow.kind) == kind)
+    return (await session.execute(query.order_by(col(AssetRow.id).desc()).limit(limit))).scalars().all()
+
+
+async def outputs_of(session: AsyncSession, generation_ids: Sequence[str]) -> Sequence[AssetRow]:
+    """Outputs of all steps of these generations, in order."""
+    query = select(AssetRow).where(col(AssetRow.generation_id).in_(generation_ids))
+    order = (col(AssetRow.generation_id), col(AssetRow.position), col(AssetRow.output_index))
+    return (await session.execute(query.order_by(*order))).scalars().all()
+
+
+async def output(session: AsyncSession, generation_id: str, position: int) -> Sequence[AssetRow]:
+    """Outputs of one step, in order."""
+    query = select(AssetRow).where(col(AssetRow.generation_id) == generation_id, col(AssetRow.position) == position)
+    return (await session.execute(query.order_by(col(AssetRow.output_index)))).scalars().all()
+
+
+async def remove(session: AsyncSession, tenant_id: str, asset_id: str) -> bool:
+    """Forget an asset. Return whether there was one."""
+    query: Any = delete(AssetRow).where(col(AssetRow.id) == asset_id, col(AssetRow.tenant_id) == tenant_id)
+    return (await session.execute(query.returning(col(AssetRow.id)))).first() is not None
+
+
+async def blob_in_use(session: AsyncSession, sha256: str) -> bool:
+    """Whether any asset, of whatever tenant, still needs these bytes."""
+    query = select(AssetRow.id).where((col(AssetRow.sha256) == sha256) | (col(AssetRow.poster_sha256) == sha256))
+    return (await session.execute(query.limit(1))).first() is not None

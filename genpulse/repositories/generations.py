@@ -1,0 +1,128 @@
+"""Generations: inserting, reading, and the guarded changes of their state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from genpulse.db import utc_now
+from genpulse.models import EventRow, GenerationRow
+from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus, Operation
+
+Event = tuple[str, dict[str, Any]]
+"""Type and data of an event, before it has its number."""
+
+
+async def get(session: AsyncSession, tenant_id: str, generation_id: str) -> GenerationRow | None:
+    """One generation of the tenant."""
+    query = select(GenerationRow).where(col(GenerationRow.id) == generation_id, col(GenerationRow.tenant_id) == tenant_id)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def page(
+    session: AsyncSession,
+    tenant_id: str,
+    *,
+    limit: int,
+    starting_after: str | None = None,
+    status: GenerationStatus | None = None,
+    model: str | None = None,
+    operation: Operation | None = None,
+    created_after: datetime | None = None,
+) -> Sequence[GenerationRow]:
+    """The tenant's generations, newest first; at most `limit`."""
+    query = select(GenerationRow).where(col(GenerationRow.tenant_id) == tenant_id)
+    filters: list[ColumnElement[bool] | None] = [
+        col(GenerationRow.id) < starting_after if starting_after else None,
+        col(GenerationRow.status) == status if status else None,
+        col(GenerationRow.model) == model if model else None,
+        col(GenerationRow.operation) == operation if operation else None,
+        col(GenerationRow.created_at) > created_after if created_after else None,
+    ]
+    query = query.where(*(one for one in filters if one is not None))
+    return (await session.execute(query.order_by(col(GenerationRow.id).desc()).limit(limit))).scalars().all()
+
+
+async def enter(
+    session: AsyncSession, generation_id: str, status: GenerationStatus, *events: Event, **values: Any
+) -> bool:
+    """Move a generation into `status` if it is in a state that leads there, and number the events of it.
+
+    Return False, changing nothing, where it is not; the caller decides whether that is an error.
+    """
+    stamp = {"started_at": func.coalesce(col(GenerationRow.started_at), utc_now())} if status == GenerationStatus.RUNNING else {}
+    if status in FINAL:
+        stamp = {"finished_at": utc_now()}
+    allowed = col(GenerationRow.status).in_(ENTERED_FROM[status])
+    return await _change(session, generation_id, allowed, events, status=status, **stamp, **values)
+
+
+async def touch(session: AsyncSession, generation_id: str, *events: Event, **values: Any) -> bool:
+    """Change an unfinished generation without moving it, numbering the events. Return False if it has ended."""
+    unfinished = col(GenerationRow.status).not_in(FINAL)
+    return await _change(session, generation_id, unfinished, events, **values)
+
+
+async def _change(
+    session: AsyncSession, generation_id: str, guard: ColumnElement[bool], events: Sequence[Event], **values: Any
+) -> bool:
+    # The update locks the row until the transaction ends, so the numbers are taken in the order of the commits.
+    query = (
+        update(GenerationRow)
+        .where(col(GenerationRow.id) == generation_id, guard)
+        .values(version=col(GenerationRow.version) + len(events), **values)
+        .returning(col(GenerationRow.version))
+    )
+    version = (await session.execute(query, execution_options={"synchronize_session": False})).scalar_one_or_none()
+    if version is None:
+        return False
+    now = utc_now()
+    rows = [
+        {"generation_id": generation_id, "seq": seq, "type": kind, "data": data, "created_at": now}
+        for seq, (kind, data) in enumerate(events, start=version - len(events) + 1)
+    ]
+    if rows:
+        await session.execute(insert(EventRow), rows)
+    return True
+
+
+async def undispatched(session: AsyncSession, *, before: datetime, limit: int) -> Sequence[GenerationRow]:
+    """Generations accepted before that instant of which Temporal does not know yet, oldest first."""
+    query = select(GenerationRow).where(col(GenerationRow.dispatched_at).is_(None), col(GenerationRow.created_at) <= before)
+    return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
+
+
+async def mark_dispatched(session: AsyncSession, generation_ids: Sequence[str]) -> None:
+    """Temporal has them."""
+    await _stamp(session, generation_ids, "dispatched_at")
+
+
+async def cancels_unsent(session: AsyncSession, *, limit: int) -> Sequence[str]:
+    """Ids of dispatched generations whose cancellation Temporal has not heard of."""
+    query: Select[tuple[str]] = select(col(GenerationRow.id)).where(
+        col(GenerationRow.cancel_requested_at).is_not(None),
+        col(GenerationRow.cancel_sent_at).is_(None),
+        col(GenerationRow.dispatched_at).is_not(None),
+    )
+    return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
+
+
+async def mark_cancel_sent(session: AsyncSession, generation_ids: Sequence[str]) -> None:
+    """Temporal has been told to cancel them."""
+    await _stamp(session, generation_ids, "cancel_sent_at")
+
+
+async def _stamp(session: AsyncSession, generation_ids: Sequence[str], column: str) -> None:
+    query = update(GenerationRow).where(col(GenerationRow.id).in_(generation_ids)).values({column: utc_now()})
+    await session.execute(query, execution_options={"synchronize_session": False})
+
+
+async def versions(session: AsyncSession, generation_ids: Sequence[str]) -> dict[str, int]:
+    """How many events each of these generations has."""
+    query = select(col(GenerationRow.id), col(GenerationRow.version)).where(col(GenerationRow.id).in_(generation_ids))
+    return {row.id: row.version for row in await session.execute(query)}

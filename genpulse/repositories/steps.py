@@ -1,0 +1,117 @@
+"""Steps of generations, and their attempts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from genpulse.db import utc_now
+from genpulse.models import AttemptRow, StepRow
+from genpulse.schemas.states import StepStatus
+
+Row = TypeVar("Row", StepRow, AttemptRow)
+
+_QUIET = {"synchronize_session": False}
+
+
+async def of_generations(session: AsyncSession, generation_ids: Sequence[str]) -> dict[str, list[StepRow]]:
+    """Steps by generation, each list in chain order."""
+    query = select(StepRow).where(col(StepRow.generation_id).in_(generation_ids))
+    rows = (await session.execute(query.order_by(col(StepRow.generation_id), col(StepRow.position)))).scalars()
+    return _grouped(rows)
+
+
+async def attempts_of(session: AsyncSession, generation_ids: Sequence[str]) -> dict[str, list[AttemptRow]]:
+    """Attempts by generation, in the order in which they began."""
+    query = select(AttemptRow).where(col(AttemptRow.generation_id).in_(generation_ids))
+    order = (col(AttemptRow.generation_id), col(AttemptRow.position), col(AttemptRow.number))
+    return _grouped((await session.execute(query.order_by(*order))).scalars())
+
+
+async def get(session: AsyncSession, generation_id: str, position: int) -> StepRow | None:
+    """One step."""
+    query = select(StepRow).where(col(StepRow.generation_id) == generation_id, col(StepRow.position) == position)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def move(
+    session: AsyncSession, generation_id: str, position: int, to: StepStatus, *, of: Iterable[StepStatus], **values: Any
+) -> bool:
+    """Move a step into `to` if its status is one of `of`. Return whether it was."""
+    query = (
+        update(StepRow)
+        .where(
+            col(StepRow.generation_id) == generation_id,
+            col(StepRow.position) == position,
+            col(StepRow.status).in_(list(of)),
+        )
+        .values(status=to, **values)
+        .returning(col(StepRow.position))
+    )
+    return (await session.execute(query, execution_options=_QUIET)).first() is not None
+
+
+async def move_all(
+    session: AsyncSession, generation_id: str, to: StepStatus, *, of: Iterable[StepStatus], **values: Any
+) -> None:
+    """Move every step of a generation that is in one of `of`."""
+    query = update(StepRow).where(col(StepRow.generation_id) == generation_id, col(StepRow.status).in_(list(of)))
+    await session.execute(query.values(status=to, **values), execution_options=_QUIET)
+
+
+async def open_attempt(session: AsyncSession, generation_id: str, position: int, *, provider: str, model: str) -> int:
+    """Begin the next attempt of a step; one that never reported back is closed as failed. Return its number."""
+    await close_attempts(session, generation_id, position, status="failed", error=_LOST)
+    query = select(func.coalesce(func.max(col(AttemptRow.number)), 0)).where(
+        col(AttemptRow.generation_id) == generation_id, col(AttemptRow.position) == position
+    )
+    number = (await session.execute(query)).scalar_one() + 1
+    row = {
+        "generation_id": generation_id,
+        "position": position,
+        "number": number,
+        "provider": provider,
+        "model": model,
+        "status": "running",
+        "started_at": utc_now(),
+    }
+    await session.execute(insert(AttemptRow), [row])
+    return number
+
+
+async def close_attempts(
+    session: AsyncSession,
+    generation_id: str,
+    position: int | None = None,
+    *,
+    status: str,
+    error: dict[str, Any] | None = None,
+) -> None:
+    """Close the running attempts of a step, or of all steps."""
+    query = update(AttemptRow).where(
+        col(AttemptRow.generation_id) == generation_id, col(AttemptRow.status) == "running"
+    )
+    if position is not None:
+        query = query.where(col(AttemptRow.position) == position)
+    await session.execute(query.values(status=status, error=error, finished_at=utc_now()), execution_options=_QUIET)
+
+
+_LOST = {
+    "code": "provider_unavailable",
+    "message": "The worker that ran this attempt was lost.",
+    "retryable": True,
+    "provider": None,
+    "details": {},
+}
+
+
+def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.generation_id].append(row)
+    return groups

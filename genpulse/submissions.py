@@ -1,0 +1,146 @@
+"""Accepting a generation: one transaction that writes everything, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from genpulse.db import Database, utc_now
+from genpulse.errors import AlreadyFinished, IdempotencyKeyReused, InvariantBroken, NotFound
+from genpulse.ids import new_id
+from genpulse.models import GenerationRow, IdempotencyRow, StepRow
+from genpulse.repositories import generations, idempotency
+from genpulse.schemas.generations import GenerationCreate
+from genpulse.schemas.plans import Plan
+from genpulse.schemas.states import GenerationStatus, StepStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A request that is ready to be written down. `traceparent` continues the caller's trace in the workflow."""
+
+    tenant_id: str
+    request: GenerationCreate
+    plan: Plan
+    request_id: str
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    traceparent: str | None = None
+
+
+def fingerprint(body: Any) -> str:
+    """SHA-256 of a request's canonical JSON; equal for bodies that mean the same."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def find_replay(session: AsyncSession, tenant_id: str, key: str, body_fingerprint: str) -> str | None:
+    """The generation that this key made before. Raises IdempotencyKeyReused when it came with another body."""
+    known = await idempotency.get(session, tenant_id, key)
+    if known is None:
+        return None
+    if known.fingerprint != body_fingerprint:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key came before with another body. Use a new key for a new generation.",
+            field="Idempotency-Key",
+        )
+    return known.generation_id
+
+
+async def accept(database: Database, submission: Submission) -> str:
+    """Write a generation down and return its id; that of an earlier request with the same key, where there is one."""
+    try:
+        async with database.transaction() as session:
+            return await _insert(session, submission)
+    except IntegrityError:
+        if submission.idempotency_key is None:
+            raise
+        return await _winner(database, submission, submission.idempotency_key)
+
+
+async def _winner(database: Database, submission: Submission, key: str) -> str:
+    """Another request with this key was first, perhaps a moment ago."""
+    async with database.reading() as session:
+        generation_id = await find_replay(session, submission.tenant_id, key, submission.fingerprint)
+    if generation_id is None:
+        raise InvariantBroken("The key was taken, and is not.")
+    return generation_id
+
+
+async def _insert(session: AsyncSession, submission: Submission) -> str:
+    row = _generation_row(submission)
+    await session.execute(insert(GenerationRow), [row.model_dump()])
+    await session.execute(insert(StepRow), [one.model_dump() for one in _step_rows(row.id, submission.plan)])
+    if submission.idempotency_key is not None:
+        record = IdempotencyRow(
+            tenant_id=row.tenant_id,
+            key=submission.idempotency_key,
+            fingerprint=submission.fingerprint,
+            generation_id=row.id,
+            created_at=row.created_at,
+        )
+        await idempotency.add(session, record)
+    return row.id
+
+
+def _generation_row(submission: Submission) -> GenerationRow:
+    request, plan, now = submission.request, submission.plan, utc_now()
+    named = request.operation or plan.steps[-1].operation
+    return GenerationRow(
+        id=new_id("gen"),
+        tenant_id=submission.tenant_id,
+        status=GenerationStatus.QUEUED,
+        operation=named,
+        model=request.model or plan.steps[-1].model,
+        priority=request.priority,
+        request=request.model_dump(mode="json", exclude_none=True),
+        adaptions=[adaption.model_dump(mode="json") for adaption in plan.adaptions],
+        labels=request.metadata,
+        idempotency_key=submission.idempotency_key,
+        request_id=submission.request_id,
+        traceparent=submission.traceparent,
+        created_at=now,
+        deadline_at=now + timedelta(seconds=request.deadline_seconds),
+    )
+
+
+def _step_rows(generation_id: str, plan: Plan) -> list[StepRow]:
+    return [
+        StepRow(
+            generation_id=generation_id,
+            position=position,
+            step_id=step.id,
+            operation=step.operation,
+            model=step.model,
+            queue=step.queue,
+            status=StepStatus.QUEUED,
+            input=step.input,
+            provider_options=step.provider_options,
+        )
+        for position, step in enumerate(plan.steps)
+    ]
+
+
+async def request_cancel(session: AsyncSession, tenant_id: str, generation_id: str) -> None:
+    """Ask for a generation to be cancelled; the dispatcher carries it on, now or when Temporal is back.
+
+    Repeating it, or cancelling a cancelled one, is harmless. Raises AlreadyFinished for one that ended otherwise.
+    """
+    event = ("status", {"status": GenerationStatus.CANCELING})
+    row = await generations.get(session, tenant_id, generation_id)
+    if row is None:
+        raise NotFound(f"There is no generation {generation_id}.")
+    if row.status in (GenerationStatus.CANCELING, GenerationStatus.CANCELED):
+        return
+    asked = await generations.enter(
+        session, generation_id, GenerationStatus.CANCELING, event, cancel_requested_at=utc_now()
+    )
+    if not asked:
+        raise AlreadyFinished(f"{generation_id} has {row.status} already; there is nothing to cancel.")

@@ -1,0 +1,49 @@
+"""The connection to Temporal: one client per process, made when first needed so that a start does not depend on it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import TLSConfig
+
+from genpulse.settings import TemporalSettings
+
+
+class TemporalConnection:
+    """Connects at the first call and keeps the client."""
+
+    def __init__(self, settings: TemporalSettings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+        self._lock = asyncio.Lock()
+
+    async def __call__(self) -> Client:
+        """The client. Raises RuntimeError while Temporal does not answer."""
+        if self._client is None:
+            async with self._lock:
+                if self._client is None:
+                    self._client = await connect(self._settings)
+        return self._client
+
+
+async def connect(settings: TemporalSettings) -> Client:
+    """A connected client with our data converter and tracing. Raises RuntimeError when nothing answers."""
+    return await Client.connect(
+        settings.address,
+        namespace=settings.namespace,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        tls=_tls(settings),
+        data_converter=pydantic_data_converter,
+        plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+    )
+
+
+def _tls(settings: TemporalSettings) -> TLSConfig | bool:
+    files = (settings.tls_server_ca, settings.tls_client_cert, settings.tls_client_key)
+    if not any(files):
+        return settings.tls
+    ca, cert, key = (path.read_bytes() if path else None for path in files)
+    return TLSConfig(server_root_ca_cert=ca, client_cert=cert, client_private_key=key)
