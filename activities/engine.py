@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -101,7 +101,7 @@ class EngineActivities:
                 running.exception()  # seen: it is the stop that we asked for, or a failure that no longer matters
             raise
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _heartbeat(self, order: StepOrder, work: StepWork, run: _Run) -> AsyncIterator[None]:
         """Tell Temporal that we live, and readers how far we are, for as long as the step runs."""
         beating = asyncio.create_task(self._beat(order, work, run))
@@ -118,7 +118,9 @@ class EngineActivities:
             activity.heartbeat(round(run.fraction, 3))
             if run.fraction > shown:
                 shown = run.fraction
-                await self.records.progress(order, work.step_id, shown)
+                # A reader's comfort only: while the database is away, the step goes on and the heart must not stop.
+                with contextlib.suppress(GenPulseError):
+                    await self.records.progress(order, work.step_id, shown)
 
 
 def _task(work: StepWork, files: dict[str, Path]) -> EngineTask:

@@ -15,8 +15,9 @@ from genpulse.settings import TemporalSettings
 class TemporalConnection:
     """Connects at the first call and keeps the client."""
 
-    def __init__(self, settings: TemporalSettings) -> None:
+    def __init__(self, settings: TemporalSettings, *, tracing: bool = False) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._client: Client | None = None
         self._lock = asyncio.Lock()
 
@@ -25,19 +26,22 @@ class TemporalConnection:
         if self._client is None:
             async with self._lock:
                 if self._client is None:
-                    self._client = await connect(self._settings)
+                    self._client = await connect(self._settings, tracing=self._tracing)
         return self._client
 
 
-async def connect(settings: TemporalSettings) -> Client:
-    """A connected client with our data converter and tracing. Raises RuntimeError when nothing answers."""
+async def connect(settings: TemporalSettings, *, tracing: bool = False) -> Client:
+    """A connected client with our data converter. Raises RuntimeError when nothing answers.
+
+    With `tracing`, spans go from whoever starts a workflow through it to its activities; it costs time at every task.
+    """
     return await Client.connect(
         settings.address,
         namespace=settings.namespace,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         tls=_tls(settings),
         data_converter=pydantic_data_converter,
-        plugins=[OpenTelemetryPlugin(add_temporal_spans=True)],
+        plugins=[OpenTelemetryPlugin(add_temporal_spans=True)] if tracing else [],
     )
 
 

@@ -1,0 +1,173 @@
+"""Planning: which steps a request becomes, and which requests are refused, by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genpulse.catalog import Catalog, engine_models, load_catalog
+from genpulse.errors import AdaptionRequired, GenPulseError, InvalidInput, UnknownModel
+from genpulse.planning import plan_generation
+from genpulse.schemas.catalog import EngineModel, Size
+from genpulse.schemas.generations import GenerationCreate
+from genpulse.schemas.plans import Plan
+from genpulse.schemas.states import Operation
+
+WIDE = EngineModel(source="x/wide", operations=(Operation.TEXT_TO_IMAGE,), native=Size(512, 512), max_side=1024)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog(engine_models({"wide": WIDE}))
+
+
+def plan(catalog: Catalog, **request: Any) -> Plan:
+    return plan_generation(GenerationCreate.model_validate(request), catalog)
+
+
+def shapes(**given: Any) -> dict[str, Any]:
+    return {"model": "local/shapes", "operation": "text-to-image", "input": {"prompt": "a red circle"} | given}
+
+
+CHAIN: list[dict[str, Any]] = [
+    {"id": "still", "model": "local/shapes", "operation": "text-to-image", "input": {"prompt": "a red circle"}},
+    {"id": "clip", "model": "local/motion", "input": {"image": {"step": "still", "output": 0}, "duration": 2}},
+    {"id": "hd", "operation": "video-upscale", "input": {"scale": 2}},
+]
+
+
+def test_a_single_call_is_a_chain_of_one(catalog: Catalog) -> None:
+    made = plan(catalog, **shapes())
+    assert [(step.id, step.operation, step.model) for step in made.steps] == [("main", "text-to-image", "local/shapes")]
+    assert made.adaptions == []
+
+
+def test_an_unmet_media_input_is_filled_from_the_step_before(catalog: Catalog) -> None:
+    made = plan(catalog, steps=CHAIN)
+    assert made.steps[2].input["video"] == {"step": "clip", "output": 0}
+    assert made.steps[2].model == "local/upscale", "the router picks the only upscaler"
+
+
+def test_text_to_video_gets_an_image_first(catalog: Catalog) -> None:
+    made = plan(catalog, model="local/motion", operation="text-to-video", input={"prompt": "a red circle moving right"})
+    assert [(step.id, step.operation) for step in made.steps] == [
+        ("main-image", "text-to-image"),
+        ("main", "image-to-video"),
+    ]
+    assert made.steps[1].input["image"] == {"step": "main-image", "output": 0}
+    assert [(one.kind, one.added_step) for one in made.adaptions] == [("text-to-image-before", "main-image")]
+
+
+def test_a_size_beyond_the_model_gets_upscaled_and_the_next_step_takes_the_large_one(catalog: Catalog) -> None:
+    large = CHAIN[0] | {"input": {"prompt": "a red circle", "width": 256, "height": 256}}
+    made = plan(catalog, steps=[large, CHAIN[1]])
+    assert [step.id for step in made.steps] == ["still", "still-upscale", "clip"]
+    assert made.steps[0].input | {"prompt": ""} == {"prompt": "", "width": 64, "height": 64}
+    assert made.steps[1].input == {"image": {"step": "still", "output": 0}, "width": 256, "height": 256}
+    assert made.steps[2].input["image"]["step"] == "still-upscale"
+
+
+def test_a_large_factor_takes_two_upscales(catalog: Catalog) -> None:
+    made = plan(catalog, **shapes(width=512, height=512))
+    assert [step.input.get("width") for step in made.steps] == [64, 256, 512]
+
+
+@pytest.mark.parametrize("asked", [{"resolution": "256p"}, {"resolution": "256x256"}, {"width": 256}, {"height": 256}])
+def test_every_way_to_ask_for_a_size_leads_there(catalog: Catalog, asked: dict[str, Any]) -> None:
+    last = plan(catalog, **shapes(**asked)).steps[-1]
+    assert (last.input["width"], last.input["height"]) == (256, 256)
+
+
+def test_an_aspect_ratio_alone_keeps_the_native_area(catalog: Catalog) -> None:
+    given_size = plan(catalog, model="local/wide", input={"prompt": "x", "aspect_ratio": "16:9"}).steps[0].input
+    assert given_size["width"] / given_size["height"] == pytest.approx(16 / 9, rel=0.03)
+    assert given_size["width"] * given_size["height"] == pytest.approx(512 * 512, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "word"),
+    [
+        (shapes(duration=3), "input.duration", "does not take"),
+        (shapes(prompt="  "), "input.prompt", "empty"),
+        (shapes(prompt="x" * 2001), "input.prompt", "2000"),
+        (shapes(steps=51), "input.steps", "at most 50"),
+        (shapes(count=9), "input.count", "at most 8"),
+        (shapes(width=32, height=32), "input.width", "64x64"),
+        (shapes(width=2048, height=2048), "input.width", "1024x1024"),
+        (shapes(aspect_ratio="16:9"), "input.aspect_ratio", "64x64"),
+        (shapes(width=64, height=64, aspect_ratio="1:1"), "input.aspect_ratio", "already"),
+        (shapes(width=64, resolution="64p"), "input.resolution", "not both"),
+        (shapes(resolution="huge"), "input.resolution", "720p"),
+        (shapes(width=256, height=256, count=2), "input.count", "count"),
+        ({"model": "local/shapes", "operation": "text-to-image", "input": {}}, "input.prompt", "needs"),
+        ({"model": "local/shapes", "input": {"prompt": "x"}}, "operation", "say which"),
+        ({"model": "local/shapes", "operation": "video-upscale"}, "operation", "does not do"),
+        ({"operation": "text-to-speech", "input": {"prompt": "x"}}, "operation", "No model"),
+        ({"model": "local/motion", "operation": "text-to-video", "input": {}}, "input.prompt", "needs"),
+        ({"model": "local/motion", "input": {"prompt": "x"}}, "input.image", "needs"),
+        (shapes() | {"provider_options": {"a": 1}}, "provider_options", "no provider options"),
+        ({"steps": [CHAIN[0], CHAIN[0]]}, "steps.1.id", "Two steps"),
+        ({"steps": [CHAIN[1]]}, "steps.0.input.image.step", "No earlier step"),
+        ({"steps": [CHAIN[0], CHAIN[1] | {"input": {"image": {"step": "still", "output": 1}}}]},
+         "steps.1.input.image.output", "1 output"),
+        ({"steps": [*CHAIN[:2], CHAIN[1] | {"id": "x", "input": {"image": {"step": "clip"}}}]},
+         "steps.2.input.image.step", "video"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_field_and_the_fix(
+    catalog: Catalog, request_: dict[str, Any], field: str, word: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        plan(catalog, **request_)
+    assert refused.value.field == field
+    assert word in refused.value.message
+
+
+def test_an_unknown_model_is_answered_with_near_ones(catalog: Catalog) -> None:
+    with pytest.raises(UnknownModel, match="local/shapes") as refused:
+        plan(catalog, model="local/shaps", input={"prompt": "x"})
+    assert refused.value.field == "model"
+
+
+def test_an_unknown_fallback_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(UnknownModel) as refused:
+        plan(catalog, **shapes(), fallbacks=["local/upscale", "no/model"])
+    assert refused.value.field == "fallbacks.1"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        shapes(width=256, height=256),
+        {"model": "local/motion", "operation": "text-to-video", "input": {"prompt": "a red circle"}},
+    ],
+)
+def test_without_adapt_the_refusal_says_what_would_be_added(catalog: Catalog, request_: dict[str, Any]) -> None:
+    would = plan(catalog, **request_).adaptions[0]
+    with pytest.raises(AdaptionRequired) as refused:
+        plan(catalog, **request_, adapt=False)
+    assert would.message in refused.value.message
+    assert refused.value.details["adaption"]["added_step"] == would.added_step
+
+
+def test_the_fake_is_never_routed_to(catalog: Catalog) -> None:
+    for operation in (Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_VIDEO):
+        assert "local/fake" not in [model.id for model in catalog.offering(operation)]
+
+
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000))
+def test_a_planned_size_is_exactly_the_wanted_one_or_refused(width: int, height: int) -> None:
+    catalog = load_catalog({"wide": WIDE} | {"upscale": engine_models({})["upscale"]})
+    try:
+        made = plan(catalog, model="local/wide", input={"prompt": "x", "width": width, "height": height})
+    except GenPulseError as refused:
+        assert refused.field
+        return
+    first, last = made.steps[0].input, made.steps[-1].input
+    rules = catalog.get("local/wide").operations[Operation.TEXT_TO_IMAGE].sizes
+    assert rules is not None
+    assert rules.allows(Size(first["width"], first["height"]))
+    assert (last["width"], last["height"]) == (width, height)

@@ -1,0 +1,194 @@
+"""Runs the workers of some task queues: builds settings, clients and activities, and stops gently.
+
+`python worker.py --queues gp-workflows,gp-gpu`, the same as `genpulse worker`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from activities.engine import EngineActivities
+from activities.records import RecordActivities
+from genpulse import telemetry
+from genpulse.assets import Assets
+from genpulse.catalog import Catalog, engine_models, load_catalog
+from genpulse.db import Database
+from genpulse.dispatch import Dispatcher
+from genpulse.media import MediaLimits
+from genpulse.net import http_client
+from genpulse.records import Records
+from genpulse.schemas.engine import Engine
+from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, QUEUES, WORKFLOW_QUEUE
+from genpulse.settings import Settings
+from genpulse.storage import Storage
+from genpulse.temporal import TemporalConnection
+from workflows.generation import GenerationWorkflow
+
+_RECONNECT_SECONDS = 2.0
+#: Cancellation reaches an activity with the answer to a heartbeat, so heartbeats must not be held back for long.
+_HEARTBEAT_THROTTLE = timedelta(seconds=2)
+_TAKE_OVER_AFTER = timedelta(seconds=5)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What activities work with; built once per process."""
+
+    settings: Settings
+    database: Database
+    records: Records
+    assets: Assets
+    catalog: Catalog
+
+
+async def run_worker(settings: Settings, queues: Sequence[str]) -> None:
+    """Work on these task queues until SIGTERM or SIGINT; then take no new work and finish, or hand back, what runs."""
+    telemetry.configure(settings, service="genpulse-worker")
+    stop = _stop_on_signal()
+    connection = TemporalConnection(settings.temporal, tracing=telemetry.is_tracing(settings))
+    async with AsyncExitStack() as stack:
+        services = await _services(settings, stack)
+        builders = [await _builder(queue, services, stack) for queue in queues]
+        client = await _connected(connection, stop)
+        if client is None:
+            return
+        if WORKFLOW_QUEUE in queues:
+            await _start_dispatcher(services, connection, stack)
+        for build in builders:
+            await stack.enter_async_context(build(client))
+        log.info("worker.ready", queues=list(queues))
+        await stop.wait()
+        log.info("worker.stopping", queues=list(queues))
+    log.info("worker.stopped", queues=list(queues))
+
+
+def _stop_on_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _connected(connection: TemporalConnection, stop: asyncio.Event) -> Client | None:
+    """The client, once Temporal answers; None when told to stop before."""
+    while not stop.is_set():
+        try:
+            return await connection()
+        except RuntimeError as error:
+            log.warning("worker.waiting_for_temporal", reason=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _RECONNECT_SECONDS)
+    return None
+
+
+async def _services(settings: Settings, stack: AsyncExitStack) -> Services:
+    database = Database(settings.database_url, pool_size=settings.database.pool_size)
+    stack.push_async_callback(database.dispose)
+    client = await stack.enter_async_context(http_client(allow_private=settings.network.allow_private))
+    storage = Storage.from_settings(settings)
+    limits = MediaLimits(**settings.uploads.model_dump())
+    return Services(
+        settings=settings,
+        database=database,
+        records=Records(database),
+        assets=Assets(database, storage, client, limits),
+        catalog=load_catalog(engine_models(settings.engine.models)),
+    )
+
+
+async def _start_dispatcher(services: Services, connection: TemporalConnection, stack: AsyncExitStack) -> None:
+    """Take over what an API process accepted and could not deliver before it died."""
+    dispatcher = Dispatcher(services.database, connection, interval=_TAKE_OVER_AFTER, min_age=_TAKE_OVER_AFTER)
+    task = asyncio.create_task(dispatcher.run())
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    stack.push_async_callback(stop)
+
+
+WorkerBuilder = Callable[[Client], Worker]
+
+
+async def _builder(queue: str, services: Services, stack: AsyncExitStack) -> WorkerBuilder:
+    """Prepare all that a queue's worker needs, so that it polls only when it can work."""
+    grace = timedelta(seconds=services.settings.worker.graceful_seconds)
+    if queue == WORKFLOW_QUEUE:
+        return lambda client: _workflow_worker(client, services, grace)
+    engine, threads, at_once = await _engine(queue, services, stack)
+    activities = EngineActivities(services.records, services.assets, services.catalog, engine, threads)
+    return lambda client: Worker(
+        client,
+        task_queue=queue,
+        activities=[activities.run],
+        max_concurrent_activities=at_once,
+        max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+        graceful_shutdown_timeout=grace,
+    )
+
+
+def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Worker:
+    records = RecordActivities(services.records)
+    return Worker(
+        client,
+        task_queue=WORKFLOW_QUEUE,
+        workflows=[GenerationWorkflow],
+        activities=[records.submit_step, records.finish],
+        no_remote_activities=True,
+        workflow_runner=SandboxedWorkflowRunner() if services.settings.worker.sandbox else UnsandboxedWorkflowRunner(),
+        max_cached_workflows=2000,
+        graceful_shutdown_timeout=grace,
+    )
+
+
+async def _engine(queue: str, services: Services, stack: AsyncExitStack) -> tuple[Engine, Executor, int]:
+    """The queue's engine, the threads it runs in, and how many steps at once."""
+    if queue == FAKE_QUEUE:
+        from engine.fake import FakeEngine
+
+        at_once = services.settings.worker.fake_concurrency
+        return FakeEngine(), stack.enter_context(ThreadPoolExecutor(at_once)), at_once
+    if queue != ENGINE_QUEUE:
+        raise ValueError(f"There is no queue {queue!r}; there are {', '.join(QUEUES)}.")
+    from engine.local import LocalEngine
+
+    settings = services.settings
+    engine = LocalEngine(
+        engine_models(settings.engine.models),
+        cache_bytes=settings.engine.cache_megabytes * 2**20,
+        offline=settings.engine.offline,
+        device=settings.engine.device,
+        cache_dir=settings.data_dir.absolute() / "cache",
+    )
+    await asyncio.to_thread(engine.warm_up)
+    # Two steps at once on one device: while one computes, the other fetches its inputs or stores its outputs.
+    return engine, stack.enter_context(ThreadPoolExecutor(2)), 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of `python worker.py`."""
+    parser = argparse.ArgumentParser(description="Run GenPulse workers.")
+    parser.add_argument("--queues", default=",".join(QUEUES), help="comma-separated task queues (default: all)")
+    queues = parser.parse_args(arguments).queues.split(",")
+    asyncio.run(run_worker(Settings(), queues))
+
+
+if __name__ == "__main__":
+    main()
