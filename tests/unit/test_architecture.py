@@ -69,7 +69,7 @@ def _imports(graph: grimp.ImportGraph, importer: str) -> set[tuple[str, str]]:
 
 def test_import_contracts_are_kept() -> None:
     # In a process of its own: import-linter keeps its configuration in globals.
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     linted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert linted.returncode == 0, linted.stdout + linted.stderr
 

@@ -26,12 +26,12 @@ def _text(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-def _leaves(error: type[errors.GenPulseError]) -> Iterator[type[errors.GenPulseError]]:
+def _codes(error: type[errors.GenPulseError] = errors.GenPulseError) -> Iterator[str]:
     for child in error.__subclasses__():
         if child.__module__ == errors.__name__:
-            if hasattr(child, "code"):
-                yield child
-            yield from _leaves(child)
+            if "code" in vars(child):
+                yield child.code
+            yield from _codes(child)
 
 
 def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
@@ -88,9 +88,9 @@ def test_readme_shows_the_two_commands(command: str) -> None:
     assert command in _text("README.md")
 
 
-@pytest.mark.parametrize("error", sorted(_leaves(errors.GenPulseError), key=lambda leaf: leaf.code))
-def test_error_is_documented(error: type[errors.GenPulseError]) -> None:
-    assert f"`{error.code}`" in _text("docs/errors.md")
+@pytest.mark.parametrize("code", sorted(set(_codes())))
+def test_error_is_documented(code: str) -> None:
+    assert f"`{code}`" in _text("docs/errors.md")
 
 
 @pytest.mark.parametrize("variable", list(_variables()))
