@@ -65,8 +65,8 @@ def write_video(  # noqa: PLR0917
     return path
 
 
-def write_audio(path: Path, codec: str, form: str, seconds: float = 2.0, rate: int = 24_000) -> Path:
-    with av.open(str(path), "w", format=form) as container:
+def write_audio(path: Path, codec: str, form: str, seconds: float = 2.0, rate: int = 24_000, **options: str) -> Path:
+    with av.open(str(path), "w", format=form, options=options) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")
         assert isinstance(stream, AudioStream)
         container.mux(stream.encode(sound(seconds, rate)))
@@ -444,10 +444,27 @@ def test_a_codec_that_nothing_decodes_is_refused_by_that_reason(tmp_path):
         probe(path, limits=LIMITS)
 
 
-def test_a_video_without_any_frame_is_refused(tmp_path):
-    path = tmp_path / "clip"
-    path.write_bytes(b"\0\0\0\x14ftypisom\0\0\2\0isom" + b"\0\0\0\x08free" + b"\0\0\0\x08mdat")
-    with pytest.raises(MediaRejected, match="send the whole file"):
+def without_content(path: Path) -> Path:
+    """What is left of a live WebM when only its header came through."""
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\x1f\x43\xb6\x75") + 4])  # the id of the first cluster
+    return path
+
+
+def test_headers_without_content_are_refused(tmp_path):
+    video = without_content(write_video(tmp_path / "video", "libvpx", "webm", live="1"))
+    with pytest.raises(MediaRejected, match="no frame can be decoded"):
+        probe(video, limits=LIMITS)
+    with pytest.raises(MediaRejected, match="no frame can be decoded"):
+        poster(video, tmp_path / "still.jpg")
+    with pytest.raises(MediaRejected, match="no sound can be decoded"):
+        probe(without_content(write_audio(tmp_path / "sound", "libopus", "webm", live="1")), limits=LIMITS)
+
+
+def test_a_container_without_any_track_is_refused(tmp_path):
+    path = write_video(tmp_path / "clip")
+    path.write_bytes(path.read_bytes().replace(b"trak", b"free"))
+    with pytest.raises(MediaRejected, match="neither video nor sound"):
         probe(path, limits=LIMITS)
 
 
