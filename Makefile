@@ -82,6 +82,6 @@ lock: setup ## write constraints.txt from what is installed
 	  | grep -v -E '^(pip|wheel|editables|genpulse)==| @ ' | sed 's/+[A-Za-z0-9.]*$$//'; } > .constraints.new
 	@mv .constraints.new constraints.txt
 
-clean: ## remove caches and built files; .venv and .genpulse stay
-	@rm -rf dist build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove caches and the wheel; .venv, .genpulse and what training left in build stay
+	@rm -rf dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
