@@ -1,0 +1,230 @@
+"""The `genpulse` command: what can be typed. What a command does is in the module that it imports when it runs.
+
+So `genpulse --help` answers at once, and no command waits for libraries that another one needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genpulse import __version__
+from genpulse._rooms import open_rooms
+from genpulse.errors import GenPulseError
+
+if TYPE_CHECKING:
+    from genpulse.cli.connection import Connection
+
+app = typer.Typer(
+    name="genpulse",
+    help="Generative images and video as durable workflows.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+jobs = typer.Typer(help="List, show, cancel and watch generations.", no_args_is_help=True)
+_SERVERS, _CALLS = "Run GenPulse", "Use GenPulse"
+
+app.add_typer(jobs, name="jobs", rich_help_panel=_CALLS)
+
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", envvar="GENPULSE_DATA_DIR", help="Folder of the stack's state.")
+]
+UrlOption = Annotated[str, typer.Option("--url", envvar="GENPULSE_URL", help="Where the API is.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="GENPULSE_API_KEY",
+        help="API key; without it, the key that `genpulse up` made.",
+        show_default=False,
+    ),
+]
+GenerationArgument = Annotated[str, typer.Argument(metavar="ID", help="The generation, `gen_…`.")]
+
+_DATA_DIR = Path(".genpulse")
+_URL = "http://127.0.0.1:8000"
+
+
+def main() -> None:
+    """Run a command. What goes wrong on purpose is said in a sentence, with exit status 1."""
+    open_rooms()
+    try:
+        app()
+    except GenPulseError as error:
+        typer.secho(f"genpulse: {error.message}", fg="red", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - the form of a typer callback
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel=_SERVERS)
+def up(
+    port: Annotated[
+        int, typer.Option(envvar="GENPULSE_SERVER__PORT", help="API and dashboard; 0: any free one.")
+    ] = 8000,
+    temporal_port: Annotated[int, typer.Option(help="Temporal; 0: any free one.")] = 7233,
+    ui_port: Annotated[int, typer.Option(help="Temporal Web UI; 0: any free one.")] = 8233,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """Run the whole stack in the foreground; Ctrl-C stops it. Its state is kept."""
+    from genpulse.cli.up import run
+    from genpulse.stack import Ports
+
+    _run(run(data_dir, Ports(api=port, temporal=temporal_port, ui=ui_port)))
+
+
+@app.command(rich_help_panel=_SERVERS)
+def api() -> None:
+    """Run one API process, configured by GENPULSE_… variables."""
+    from genpulse.cli.serve import run_api
+
+    run_api()
+
+
+@app.command(rich_help_panel=_SERVERS)
+def worker(
+    queues: Annotated[str, typer.Option(help="Task queues to serve, separated by commas; all when left out.")] = "",
+) -> None:
+    """Run one worker process."""
+    from genpulse.cli.serve import run_worker
+
+    run_worker([name.strip() for name in queues.split(",") if name.strip()])
+
+
+@app.command(rich_help_panel=_SERVERS)
+def migrate() -> None:
+    """Bring the database to the schema of this version."""
+    from genpulse.cli.serve import migrate_database
+
+    _run(migrate_database())
+
+
+@app.command(rich_help_panel=_SERVERS)
+def doctor() -> None:
+    """Check every dependency and every stored invariant; exit status 1 when something is wrong."""
+    from genpulse.cli.diagnosis import run
+
+    _run(run())
+
+
+@app.command(rich_help_panel=_SERVERS)
+def demo() -> None:
+    """Run text → image → video → upscaled video on this machine and show the files."""
+    from genpulse.cli.demo import run
+
+    _run(run())
+
+
+@app.command(rich_help_panel=_CALLS)
+def generate(
+    *,
+    prompt: Annotated[str | None, typer.Argument(help="What to make.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="provider/name; without it the router chooses.", show_default=False)
+    ] = None,
+    operation: Annotated[str | None, typer.Option(help="For example image-to-video.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the outputs.")] = Path(),
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="KEY=VALUE", help="Another input, for example duration=2.", show_default=False),
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Image file to start from.", show_default=False)] = None,
+    video: Annotated[Path | None, typer.Option(help="Video file to start from.", show_default=False)] = None,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """Generate something, watch it, and save what comes out."""
+    from genpulse.cli.generate import Wish, run
+
+    wish = Wish(prompt=prompt, model=model, operation=operation, inputs=inputs or [], image=image, video=video)
+    _run(run(_connection(url, key, data_dir), wish, out))
+
+
+@app.command(rich_help_panel=_CALLS)
+def models(url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR) -> None:
+    """List the models and what they take."""
+    from genpulse.cli.jobs import show_models
+
+    _run(show_models(_connection(url, key, data_dir)))
+
+
+@jobs.command("list")
+def list_jobs(
+    *,
+    status: Annotated[str | None, typer.Option(help="Only those in this status.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="Only those of this model.", show_default=False)] = None,
+    operation: Annotated[str | None, typer.Option(help="Only those of this operation.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """The newest generations."""
+    from genpulse.cli.jobs import show_list
+
+    filters = {"status": status, "model": model, "operation": operation}
+    _run(show_list(_connection(url, key, data_dir), limit=limit, filters=filters))
+
+
+@jobs.command("show")
+def show_job(
+    generation: GenerationArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
+) -> None:
+    """One generation with its steps and outputs."""
+    from genpulse.cli.jobs import show_one
+
+    _run(show_one(_connection(url, key, data_dir), generation))
+
+
+@jobs.command("cancel")
+def cancel_job(
+    generation: GenerationArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
+) -> None:
+    """Cancel a generation."""
+    from genpulse.cli.jobs import cancel
+
+    _run(cancel(_connection(url, key, data_dir), generation))
+
+
+@jobs.command("watch")
+def watch_job(
+    generation: GenerationArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
+) -> None:
+    """Follow a generation until it has ended."""
+    from genpulse.cli.jobs import watch
+
+    _run(watch(_connection(url, key, data_dir), generation))
+
+
+def _connection(url: str, key: str | None, data_dir: Path) -> Connection:
+    from genpulse.cli.connection import Connection
+
+    return Connection.to(url, key, data_dir)
+
+
+def _run(command: Coroutine[Any, Any, int | None]) -> None:
+    """Run a command to its end; a number that it returns is the exit status."""
+    raise typer.Exit(asyncio.run(command) or 0)

@@ -1,0 +1,48 @@
+"""`genpulse api`, `genpulse worker`, `genpulse migrate`: one process of a deployment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from genpulse.cli.settings import BadSettings, load_settings
+from genpulse.schemas.queues import QUEUES
+
+#: Event streams never end by themselves; a stopping server closes them after this, and their readers resume elsewhere.
+_STREAM_GRACE_SECONDS = 3
+
+
+def run_api() -> None:
+    """Serve HTTP until SIGTERM or Ctrl-C."""
+    import uvicorn
+
+    server = load_settings().server
+    uvicorn.run(
+        "api.app:create_app",
+        factory=True,
+        host=server.host,
+        port=server.port,
+        log_config=None,  # create_app sets up logging
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_STREAM_GRACE_SECONDS,
+    )
+
+
+def run_worker(queues: Sequence[str]) -> None:
+    """Serve task queues until SIGTERM or Ctrl-C."""
+    unknown = [name for name in queues if name not in QUEUES]
+    if unknown:
+        raise BadSettings(f"There is no queue {unknown[0]!r}; there are {', '.join(QUEUES)}.")
+    settings = load_settings()
+
+    import worker
+
+    asyncio.run(worker.run_worker(settings, queues or QUEUES))
+
+
+async def migrate_database() -> None:
+    """Apply what the database lacks."""
+    from genpulse.migrations import upgrade
+
+    await upgrade(load_settings().database_url)

@@ -1,0 +1,25 @@
+"""Settings for commands that are a part of a deployment."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from genpulse.errors import GenPulseError
+from genpulse.settings import Settings
+
+
+class BadSettings(GenPulseError, branch=True):
+    """A GENPULSE_… variable has a value that cannot be used; said at the terminal only."""
+
+
+def load_settings() -> Settings:
+    """The settings of the environment. Raises BadSettings, naming each variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise BadSettings("; ".join(_sentence(one["loc"], one["msg"]) for one in error.errors())) from None
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    variable = "__".join(str(part).upper() for part in location)
+    return f"GENPULSE_{variable}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,64 @@
+"""`genpulse up`: the embedded stack in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from genpulse.stack import EmbeddedStack, Ports, embedded_stack, read_admin_key
+
+console = Console(highlight=False)
+
+
+async def run(data_dir: Path, ports: Ports) -> None:
+    """Run the stack until Ctrl-C or SIGTERM; a second one ends it at once."""
+    first_start = read_admin_key(data_dir) is None
+    with suppress(asyncio.CancelledError), terminating_like_interrupt():
+        console.print("Starting GenPulse …", style="dim")
+        async with embedded_stack(data_dir, ports=ports, report=_report) as stack:
+            _greet(stack, show_key=first_start)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                console.print(
+                    "Stopping; running steps get time to finish. Ctrl-C again ends everything at once.", style="dim"
+                )
+    console.print("Stopped. `genpulse up` goes on from here.", style="dim")
+
+
+@contextmanager
+def terminating_like_interrupt() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: cancel the current task, so that everything is stopped on the way out."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _report(sentence: str) -> None:
+    console.print(sentence, style="yellow")
+
+
+def _greet(stack: EmbeddedStack, *, show_key: bool) -> None:
+    table = Table.grid(padding=(0, 3))
+    table.add_row("API and dashboard", stack.api_url)
+    table.add_row("API reference", f"{stack.api_url}/docs")
+    if stack.ui_url:
+        table.add_row("Temporal Web UI", stack.ui_url)
+    table.add_row("Logs", str(stack.data_dir.path / "logs"))
+    if show_key:
+        table.add_row(
+            "Admin key", f"[bold]{stack.admin_key}[/] (shown this once; kept in {stack.data_dir.path}/secrets)"
+        )
+    console.print("[bold green]GenPulse is ready.[/]")
+    console.print(table)
