@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import insert
@@ -24,7 +25,10 @@ from genpulse.schemas.states import GenerationStatus, StepStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A request that is ready to be written down. `traceparent` continues the caller's trace in the workflow."""
+    """A request that is ready to be written down. `traceparent` continues the caller's trace in the workflow.
+
+    `generation` and `steps` are the rows that it makes, so that an answer needs no reading back.
+    """
 
     tenant_id: str
     request: GenerationCreate
@@ -33,6 +37,14 @@ class Submission:
     idempotency_key: str | None = None
     fingerprint: str = ""
     traceparent: str | None = None
+
+    @cached_property
+    def generation(self) -> GenerationRow:
+        return _generation_row(self)
+
+    @cached_property
+    def steps(self) -> list[StepRow]:
+        return _step_rows(self.generation.id, self.plan)
 
 
 def fingerprint(body: Any) -> str:
@@ -75,9 +87,9 @@ async def _winner(database: Database, submission: Submission, key: str) -> str:
 
 
 async def _insert(session: AsyncSession, submission: Submission) -> str:
-    row = _generation_row(submission)
+    row = submission.generation
     await session.execute(insert(GenerationRow), [row.model_dump()])
-    await session.execute(insert(StepRow), [one.model_dump() for one in _step_rows(row.id, submission.plan)])
+    await session.execute(insert(StepRow), [step.model_dump() for step in submission.steps])
     if submission.idempotency_key is not None:
         record = IdempotencyRow(
             tenant_id=row.tenant_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import delete, insert, select
@@ -22,6 +22,12 @@ async def get(session: AsyncSession, tenant_id: str, asset_id: str) -> AssetRow 
     """One asset of the tenant."""
     query = select(AssetRow).where(col(AssetRow.id) == asset_id, col(AssetRow.tenant_id) == tenant_id)
     return (await session.execute(query)).scalar_one_or_none()
+
+
+async def get_many(session: AsyncSession, tenant_id: str, asset_ids: Collection[str]) -> dict[str, AssetRow]:
+    """Those of these assets that are the tenant's, by id."""
+    query = select(AssetRow).where(col(AssetRow.id).in_(asset_ids), col(AssetRow.tenant_id) == tenant_id)
+    return {row.id: row for row in (await session.execute(query)).scalars()}
 
 
 async def get_any(session: AsyncSession, asset_id: str) -> AssetRow | None:
