@@ -100,15 +100,14 @@ def form_for(pipe: Any, family: Family, operation: Operation) -> Any:
             f"These weights serve {type(pipe).__name__} only: {operation} needs a checkpoint with "
             f"{family.forms_need}, or one saved as {wanted}."
         )
-    optional = dict.fromkeys(_NEVER_SHARED.get(wanted, ()))
-    # Without its dtype from_pipe casts the shared weights to float32.
-    form = getattr(diffusers, wanted).from_pipe(pipe, dtype=pipe.dtype, **optional)
+    # Not by `from_pipe`: it casts the shared weights, and refuses a tiny autoencoder although that fits.
+    parts = {**pipe.config, **pipe.components}
+    parameters = list(inspect.signature(getattr(diffusers, wanted)).parameters.values())
+    form = getattr(diffusers, wanted)(
+        **{each.name: parts.get(each.name) for each in parameters if each.name in parts or each.default is each.empty}
+    )
     form.set_progress_bar_config(disable=True)
     return form
-
-
-#: Components that `from_pipe` demands although the weights run without them.
-_NEVER_SHARED = {"WanImageToVideoPipeline": ("image_encoder", "image_processor")}
 
 
 def native_frames(pipe: Any, family: Family, frames: int) -> int:

@@ -22,12 +22,12 @@ _DENOISING = 0.9
 
 
 def generate(
-    loaded: Any, recipe: Recipe, plan: GenerationPlan, out_dir: Path, on_progress: OnProgress, *, together: int
+    loaded: Any, recipe: Recipe, plan: GenerationPlan, out_dir: Path, on_progress: OnProgress, *, at_once: int
 ) -> tuple[Path, ...]:
-    """Make one file for each seed, `together` pictures in a call of the pipeline; a clip is always made alone."""
+    """Make one file for each seed, up to `at_once` pictures in a call of the pipeline; a clip is made alone."""
     pipe = form_for(loaded, recipe.family, plan.operation)
     count = len(plan.seeds)
-    batch = 1 if plan.motion else together
+    batch = 1 if plan.motion else at_once
     files: list[Path] = []
     for start in range(0, count, batch):
         seeds = plan.seeds[start : start + batch]
@@ -68,6 +68,7 @@ def _denoise(
         # On the CPU whatever the device, and one for each picture: so a seed means the same alone and in a batch.
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         "callback_on_step_end": on_step,
+        "output_type": "pil",
     }
     taken = arguments(type(pipe).__name__)
     result = pipe(**{name: value for name, value in offered.items() if name in taken and value is not None})

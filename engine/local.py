@@ -23,6 +23,9 @@ from genpulse.schemas.engine import EngineOutput, EngineTask, OnProgress
 
 Result = TypeVar("Result")
 
+#: Pictures in one call of a pipeline: more gain little, and their memory adds up.
+_BATCH = 8
+
 
 class LocalEngine:
     """Implements `genpulse.schemas.engine.Engine` with the models of a catalogue.
@@ -72,13 +75,12 @@ class LocalEngine:
         plan = plan_generation(task, recipe)
         device = runtime.pick_device(model.device, self._device)
 
-        def attempt(sparing: bool) -> EngineOutput:
+        def attempt(at_once: int) -> EngineOutput:
             with self._store.borrow(
                 task.model, device=device, expected=recipe.file_bytes, load=lambda: load_pipeline(recipe, device)
             ) as pipe:
                 progress(0)  # loading may have taken minutes
-                together = 1 if sparing else len(plan.seeds)
-                files = generate(pipe.value, recipe, plan, out_dir, progress, together=together)
+                files = generate(pipe.value, recipe, plan, out_dir, progress, at_once=at_once)
                 return EngineOutput(files=files, parameters=report.generation(recipe, plan, pipe))
 
         return self._on_device(attempt, progress, f"{report.summary(plan)} by {task.model} on {device}")
@@ -88,7 +90,7 @@ class LocalEngine:
         plan = plan_upscale(task, model)
         device = runtime.pick_device(model.device, self._device)
 
-        def attempt(_sparing: bool) -> EngineOutput:
+        def attempt(_at_once: int) -> EngineOutput:
             with self._store.borrow(
                 task.model, device=device, expected=0, load=lambda: load_network(self._cache_dir, device)
             ) as network:
@@ -109,13 +111,13 @@ class LocalEngine:
         interpolate_video(plan, target, progress)
         return EngineOutput(files=(target,), parameters=report.interpolation(task, plan))
 
-    def _on_device(self, attempt: Callable[[bool], Result], progress: Progress, what: str) -> Result:
-        """Wait for the turn and run; when memory runs out, once more with everything else dropped, and sparing."""
+    def _on_device(self, attempt: Callable[[int], Result], progress: Progress, what: str) -> Result:
+        """Wait for the turn and run; when memory runs out, once more with everything else dropped, one by one."""
         reason = ""
         with self._slot.hold(lambda: progress(0)):
-            for sparing in (False, True):
+            for at_once in (_BATCH, 1):
                 try:
-                    return attempt(sparing)
+                    return attempt(at_once)
                 except (MemoryError, RuntimeError, OSError) as error:
                     if not runtime.is_out_of_memory(error):
                         raise

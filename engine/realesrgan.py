@@ -51,7 +51,7 @@ def load_upscaler(cache_dir: Path, device: str) -> nn.Module:
     network.load_state_dict(load_file(_converted(cache_dir)))
     # bfloat16 has too few digits for 256 shades.
     dtype = torch.float32 if device == "cpu" else torch.float16
-    return network.to(device, dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return network.to(device, dtype, memory_format=torch.channels_last).eval()
 
 
 def _converted(cache_dir: Path) -> Path:
@@ -82,16 +82,16 @@ def read_ncnn(data: bytes) -> dict[str, Tensor]:
 
     for name, layer in Upscaler().named_modules():
         if isinstance(layer, nn.Conv2d):
-            _expect(data[position : position + 4] == _HALF)
+            _expect(data[position : position + 4], _HALF)
             position += 4
             weights[f"{name}.weight"] = take(layer.weight.shape, np.float16)
             weights[f"{name}.bias"] = take(layer.bias.shape, np.float32)
         elif isinstance(layer, nn.PReLU):
             weights[f"{name}.weight"] = take(layer.weight.shape, np.float32)
-    _expect(position == len(data))
+    _expect(data[position:], b"")
     return weights
 
 
-def _expect(fact: bool) -> None:
-    if not fact:
+def _expect(found: bytes, known: bytes) -> None:
+    if found != known:
         raise ModelUnavailable(f"The upscaler's weights in {_PACKAGE} are not those known; install version 2.0.0.")

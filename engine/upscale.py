@@ -25,7 +25,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 FACTOR = 4
 #: The side of a tile.
-TILE = 192
+TILE = 256
 #: What a tile sees around itself. A pixel depends on 18 around it, so the joints cannot be seen.
 _CONTEXT = 24
 _PAINTING = 0.9
