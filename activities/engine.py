@@ -83,9 +83,7 @@ class EngineActivities:
                 )
                 made = await self._run_engine(_task(work, staged.files), folder, run)
                 rows = await self.assets.ingest_outputs(made.files, order)
-            return await self.records.finish_step(
-                order, rows, parameters=made.parameters, adaptions=staged.adaptions
-            )
+            return await self.records.finish_step(order, rows, parameters=made.parameters, adaptions=staged.adaptions)
 
     async def _run_engine(self, task: EngineTask, folder: Path, run: _Run) -> EngineOutput:
         loop = asyncio.get_running_loop()

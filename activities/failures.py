@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
+from temporalio import exceptions
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
 
 from genpulse.errors import DeadlineExceeded, GenPulseError, ProviderUnavailable
 from genpulse.schemas.generations import GenerationFault
@@ -44,9 +45,7 @@ def fault(error: GenPulseError, provider: str | None) -> GenerationFault:
 
 def to_temporal(error: GenPulseError, provider: str | None) -> ApplicationError:
     """An activity's failure. Temporal tries again unless the error says that this cannot help."""
-    return ApplicationError(
-        error.message, fault(error, provider), type=error.code, non_retryable=not error.retryable
-    )
+    return ApplicationError(error.message, fault(error, provider), type=error.code, non_retryable=not error.retryable)
 
 
 def fault_of(error: Exception) -> GenerationFault:
@@ -54,14 +53,14 @@ def fault_of(error: Exception) -> GenerationFault:
     cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
         return GenerationFault.model_validate(cause.details[0])
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, exceptions.TimeoutError):
         return _timed_out(cause)
     if isinstance(cause, ApplicationError) and cause.type == DeadlineExceeded.code:
         return _plain(DeadlineExceeded(cause.message))
     return GenerationFault(code="internal", message=INTERNAL, retryable=False, provider=None, details={})
 
 
-def _timed_out(cause: TimeoutError) -> GenerationFault:
+def _timed_out(cause: exceptions.TimeoutError) -> GenerationFault:
     if cause.type in (TimeoutType.SCHEDULE_TO_CLOSE, TimeoutType.SCHEDULE_TO_START):
         return _plain(DeadlineExceeded("The deadline passed before the step was done."))
     return _plain(ProviderUnavailable("The workers of this step were lost again and again."))

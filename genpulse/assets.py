@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from genpulse.models import AssetRow
 from genpulse.net import download
 from genpulse.repositories import assets
 from genpulse.schemas.assets import MediaInfo
-from genpulse.schemas.catalog import ImageRules
+from genpulse.schemas.catalog import ImageRules, Size
 from genpulse.schemas.generations import Adaption
 from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import MediaKind
@@ -93,7 +94,8 @@ class Assets:
         with TemporaryDirectory(prefix="genpulse-poster-") as folder:
             still = Path(folder) / "poster.jpg"
             await asyncio.to_thread(poster, video, still)
-            return (await self._storage.put_file(still))[0]
+            sha256, _ = await self._storage.put_file(still)
+            return sha256
 
     async def stage(
         self,
@@ -110,16 +112,20 @@ class Assets:
         Raises AdaptionRequired where fitting is needed but `adapt` is off.
         """
         staged = Staged()
+        target = Size(given["width"], given["height"]) if {"width", "height"} <= given.keys() else None
         for name, value in given.items():
             if name not in _KIND_OF_FIELD or not isinstance(value, dict):
                 continue
             path = folder / f"{name}-source"
             info, size = await self._fetch(name, value, sources.get(name), path)
             staged.files[name] = path
-            if name in rules and (why := needs_fitting(info, size, rules[name])):
-                if not adapt:
-                    raise AdaptionRequired(f"`adapt` is off, and `{name}` does not fit: {why}", field=f"input.{name}")
-                staged.files[name] = await self._fit(path, rules[name], folder / name, staged, step_id)
+            if name in rules and adapt:
+                fit = partial(fit_image, path, rules[name], folder / name, target=target)
+                if fitted := await _inspect(path, fit):
+                    staged.files[name] = fitted.path
+                    staged.adaptions.append(_adaption(step_id, fitted))
+            elif name in rules and (why := needs_fitting(info, size, rules[name], target=target)):
+                raise AdaptionRequired(f"`adapt` is off, and `{name}` does not fit: {why}.", field=f"input.{name}")
         return staged
 
     async def _fetch(
@@ -133,16 +139,16 @@ class Assets:
         )
         info = await _inspect(to, lambda: probe(to, limits=self._limits))
         if info.kind != _KIND_OF_FIELD[name]:
-            raise InvalidInput(f"`{name}` takes {_KIND_OF_FIELD[name]}, but the URL gave {info.media_type}.", field=f"input.{name}.url")
+            raise InvalidInput(
+                f"`{name}` takes {_KIND_OF_FIELD[name]}, but the URL gave {info.media_type}.", field=f"input.{name}.url"
+            )
         return info, size
 
-    async def _fit(self, path: Path, rules: ImageRules, to: Path, staged: Staged, step_id: str) -> Path:
-        fitted: Fitted | None = await _inspect(path, lambda: fit_image(path, rules, to))
-        if fitted is None:
-            return path
-        staged.adaptions.append(Adaption(kind="image-fitted", step=step_id, added_step=None, message=fitted.message))
-        return to
+
+def _adaption(step_id: str, fitted: Fitted) -> Adaption:
+    return Adaption(kind="image-fitted", step=step_id, added_step=None, message=fitted.message)
 
 
 async def _inspect(path: Path, look: Callable[[], T]) -> T:
-    return look() if path.stat().st_size <= _SMALL else await asyncio.to_thread(look)
+    is_small = path.stat().st_size <= _SMALL  # noqa: ASYNC240 - a stat is faster than the thread it would take
+    return look() if is_small else await asyncio.to_thread(look)

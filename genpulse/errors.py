@@ -6,8 +6,9 @@ GenPulseError
 ├── AccessError          401–404   Unauthenticated Forbidden NotFound
 ├── Conflict             409       AlreadyFinished
 ├── LimitError           402–429   InsufficientCredits PayloadTooLarge RangeNotSatisfiable RateLimited
-├── ProviderError        502–504   ContentBlocked ProviderRejected ProviderFailed ProviderAuthFailed ProviderQuotaSpent
-│                                  ProviderThrottled ProviderUnavailable OutcomeUnknown AssetUnavailable DeadlineExceeded
+├── ProviderError        502–504   ContentBlocked ProviderRejected ProviderFailed ProviderAuthFailed
+│                                  ProviderQuotaSpent ProviderThrottled ProviderUnavailable OutcomeUnknown
+│                                  AssetUnavailable DeadlineExceeded
 ├── EngineError          503       OutOfMemory ModelUnavailable
 ├── DependencyDown       503
 └── InvariantBroken      500       never retried, always alerts

@@ -60,7 +60,9 @@ class Records:
             if step.status == StepStatus.SUCCEEDED:
                 made = await assets.output(session, order.generation_id, order.position)
                 return _work(step, outputs=[asset.id for asset in made])
-            if not await _move(session, order, StepStatus.RUNNING, of=_HANDED_OVER, started_at=step.started_at or utc_now()):
+            if not await _move(
+                session, order, StepStatus.RUNNING, of=_HANDED_OVER, started_at=step.started_at or utc_now()
+            ):
                 raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
             provider, _, model = step.model.partition("/")
             number = await steps.open_attempt(
@@ -93,7 +95,13 @@ class Records:
             if step.status == StepStatus.SUCCEEDED:
                 return [asset.id for asset in await assets.output(session, order.generation_id, order.position)]
             moved = await _move(
-                session, order, StepStatus.SUCCEEDED, of=_HANDED_OVER, progress=1.0, parameters=parameters, finished_at=utc_now()
+                session,
+                order,
+                StepStatus.SUCCEEDED,
+                of=_HANDED_OVER,
+                progress=1.0,
+                parameters=parameters,
+                finished_at=utc_now(),
             )
             if not moved:
                 raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
@@ -103,7 +111,12 @@ class Records:
             return [asset.id for asset in outputs]
 
     async def _announce_outputs(
-        self, session: AsyncSession, order: StepOrder, step: StepRow, outputs: Sequence[AssetRow], adaptions: Sequence[Adaption]
+        self,
+        session: AsyncSession,
+        order: StepOrder,
+        step: StepRow,
+        outputs: Sequence[AssetRow],
+        adaptions: Sequence[Adaption],
     ) -> None:
         overall = round((order.position + 1) / order.total, 4)
         events: list[Event] = [("output", _output_event(step.step_id, asset)) for asset in outputs]
@@ -130,7 +143,9 @@ class Records:
         events = (_status(ending.status), ("done", {"status": ending.status, "error": error}))
         async with self._database.transaction() as session:
             done = {"progress": 1.0} if ending.status == GenerationStatus.SUCCEEDED else {}
-            entered = await generations.enter(session, ending.generation_id, ending.status, *events, error=error, **done)
+            entered = await generations.enter(
+                session, ending.generation_id, ending.status, *events, error=error, **done
+            )
             if entered and ending.status != GenerationStatus.SUCCEEDED:
                 await _end_steps(session, ending, error)
             made = await assets.outputs_of(session, [ending.generation_id])
@@ -166,11 +181,13 @@ async def _touch(session: AsyncSession, order: StepOrder, *events: Event, **valu
         raise AlreadyFinished("The generation has ended.")
 
 
-async def _sources(
-    session: AsyncSession, order: StepOrder, given: dict[str, Any]
-) -> tuple[dict[str, AssetRow], bool]:
+async def _sources(session: AsyncSession, order: StepOrder, given: dict[str, Any]) -> tuple[dict[str, AssetRow], bool]:
     """The stored files that a step's media inputs refer to (those given by URL are none), and whether to adapt them."""
-    media = {name: value for name, value in given.items() if isinstance(value, dict) and {"asset", "step", "url"} & set(value)}
+    media = {
+        name: value
+        for name, value in given.items()
+        if isinstance(value, dict) and {"asset", "step", "url"} & set(value)
+    }
     if not media:
         return {}, True
     generation = await generations.get(session, order.tenant_id, order.generation_id)
@@ -181,16 +198,18 @@ async def _sources(
 
 async def _source(session: AsyncSession, order: StepOrder, reference: dict[str, Any]) -> AssetRow:
     if "asset" in reference:
-        asset = await assets.get(session, order.tenant_id, reference["asset"])
-        if asset is None:
+        uploaded = await assets.get(session, order.tenant_id, reference["asset"])
+        if uploaded is None:
             raise AssetUnavailable(f"{reference['asset']} has been deleted.")
-        return asset
+        return uploaded
     siblings = (await steps.of_generations(session, [order.generation_id]))[order.generation_id]
     position = next(step.position for step in siblings if step.step_id == reference["step"])
+    index: int = reference["output"]
     made = await assets.output(session, order.generation_id, position)
-    if reference["output"] >= len(made):
-        raise AssetUnavailable(f"Output {reference['output']} of step {reference['step']!r} has been deleted.")
-    return made[reference["output"]]
+    for asset in made:
+        if asset.output_index == index:
+            return asset
+    raise AssetUnavailable(f"Output {index} of step {reference['step']!r} has been deleted.")
 
 
 def _work(
@@ -212,5 +231,7 @@ def _status(status: GenerationStatus) -> Event:
 
 
 def _output_event(step_id: str, asset: AssetRow) -> dict[str, Any]:
-    facts = asset.model_dump(include={"id", "kind", "media_type", "bytes", "width", "height", "duration", "fps"}, mode="json")
+    facts = asset.model_dump(
+        include={"id", "kind", "media_type", "bytes", "width", "height", "duration", "fps"}, mode="json"
+    )
     return {"step": step_id, "asset": facts}

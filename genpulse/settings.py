@@ -1,4 +1,4 @@
-"""Settings, read from `GENPULSE_…` once at the edge (command, worker, create_app) and handed down; see docs/settings.md."""
+"""Settings, read from `GENPULSE_…` once at the edge (command, worker, create_app) and handed down."""
 
 from __future__ import annotations
 

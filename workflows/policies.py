@@ -25,8 +25,8 @@ class RemoteOptions(TypedDict):
     cancellation_type: ActivityCancellationType
 
 
-#: One short database transaction. While the database is away it is tried for ever: giving up would leave a row that says
-#: something untrue. Ten seconds are long for a transaction of milliseconds, and short enough to notice a hung one.
+#: One short database transaction. While the database is away it is tried for ever: giving up would leave a row that
+#: says something untrue. Ten seconds are long for a transaction of milliseconds, and short enough to notice a hung one.
 RECORD: LocalOptions = {
     "start_to_close_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from importlib.resources import files
 
@@ -34,7 +34,7 @@ class Catalog:
             near = get_close_matches(model_id, self._models, n=3, cutoff=0.4)
             hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists them."
             raise UnknownModel(f"There is no model {model_id!r}.{hint}", field=field)
-        if model.retires_at is not None and model.retires_at <= (today or date.today()):
+        if model.retires_at is not None and model.retires_at <= (today or datetime.now(UTC).date()):
             successor = f" Use {model.successor}." if model.successor else ""
             raise UnknownModel(f"{model_id} was retired on {model.retires_at}.{successor}", field=field)
         return model

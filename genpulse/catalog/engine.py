@@ -30,7 +30,9 @@ def engine_spec(name: str, model: EngineModel) -> ModelSpec:
 
 
 def _text_to_image(model: EngineModel) -> OperationSpec:
-    return OperationSpec(output=MediaKind.IMAGE, fields=_prompt(required=True) | _image_output(model), sizes=_sizes(model))
+    return OperationSpec(
+        output=MediaKind.IMAGE, fields=_prompt(required=True) | _image_output(model), sizes=_sizes(model)
+    )
 
 
 def _image_to_image(model: EngineModel) -> OperationSpec:
@@ -46,7 +48,9 @@ def _image_to_image(model: EngineModel) -> OperationSpec:
 
 
 def _text_to_video(model: EngineModel) -> OperationSpec:
-    return OperationSpec(output=MediaKind.VIDEO, fields=_prompt(required=True) | _video_output(model), sizes=_sizes(model))
+    return OperationSpec(
+        output=MediaKind.VIDEO, fields=_prompt(required=True) | _video_output(model), sizes=_sizes(model)
+    )
 
 
 def _image_to_video(model: EngineModel) -> OperationSpec:
@@ -91,9 +95,7 @@ _BUILD: dict[Operation, Callable[[EngineModel], OperationSpec]] = {
 
 def _prompt(*, required: bool) -> Fields:
     return {
-        "prompt": FieldSpec(
-            type="string", description="What to make", required=required, max_length=MAX_PROMPT
-        ),
+        "prompt": FieldSpec(type="string", description="What to make", required=required, max_length=MAX_PROMPT),
         "negative_prompt": FieldSpec(type="string", description="What to avoid", max_length=MAX_PROMPT),
     }
 

@@ -62,18 +62,18 @@ class GenerationRow(SQLModel, table=True):
     version: int = 0
     request: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
     adaptions: list[dict[str, Any]] = Field(sa_column=Column(Json, nullable=False))
-    error: dict[str, Any] | None = Field(None, sa_column=Column(Json))
+    error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     labels: dict[str, str] = Field(sa_column=Column(Json, nullable=False))
-    idempotency_key: str | None = Field(None, max_length=255)
+    idempotency_key: str | None = Field(default=None, max_length=255)
     request_id: str = Field(max_length=128)
-    traceparent: str | None = Field(None, max_length=64)
+    traceparent: str | None = Field(default=None, max_length=64)
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     deadline_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
-    dispatched_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
-    started_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
-    finished_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
-    cancel_requested_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
-    cancel_sent_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    dispatched_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    started_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    cancel_requested_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    cancel_sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 
 
 class StepRow(SQLModel, table=True):
@@ -95,10 +95,10 @@ class StepRow(SQLModel, table=True):
     progress: float = 0.0
     input: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
     provider_options: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
-    parameters: dict[str, Any] | None = Field(None, sa_column=Column(Json))
-    error: dict[str, Any] | None = Field(None, sa_column=Column(Json))
-    started_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
-    finished_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    started_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 
 
 class AttemptRow(SQLModel, table=True):
@@ -120,10 +120,10 @@ class AttemptRow(SQLModel, table=True):
     provider: str = Field(max_length=40)
     model: str = Field(max_length=120)
     status: str = Field(max_length=16)
-    provider_job_id: str | None = Field(None, max_length=255)
-    error: dict[str, Any] | None = Field(None, sa_column=Column(Json))
+    provider_job_id: str | None = Field(default=None, max_length=255)
+    error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
-    finished_at: datetime | None = Field(None, sa_column=Column(UtcDateTime))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 
 
 class AssetRow(SQLModel, table=True):
@@ -147,8 +147,8 @@ class AssetRow(SQLModel, table=True):
     height: int | None = None
     duration: float | None = None
     fps: float | None = None
-    poster_sha256: str | None = Field(None, max_length=64)
-    generation_id: str | None = Field(None, max_length=40)
+    poster_sha256: str | None = Field(default=None, max_length=64)
+    generation_id: str | None = Field(default=None, max_length=40)
     position: int | None = None
     output_index: int | None = None
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))

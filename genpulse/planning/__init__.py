@@ -67,7 +67,7 @@ class _Planner:
         self._append(step.id, operation, model, given, step.provider_options)
         self.final[step.id] = step.id
         if size is not None:
-            self._upscale_behind(step, model, operation, given, size, where)
+            self._upscale_behind(step.id, model, size, where)
 
     # -- which model ---------------------------------------------------------------------------------------------
 
@@ -142,59 +142,41 @@ class _Planner:
         given |= {"width": made.width, "height": made.height}
         return wanted if made != wanted else None
 
-    def _upscale_behind(
-        self, step: StepCreate, model: ModelSpec, operation: Operation, given: dict[str, Any], size: Size, where: _Path
-    ) -> None:
-        """Add upscale steps until the wanted size is reached."""
-        if given.get("count", 1) > 1:
+    def _upscale_behind(self, step_id: str, model: ModelSpec, wanted: Size, where: _Path) -> None:
+        """Add upscale steps behind the step just planned until the wanted size is reached."""
+        made = self.steps[-1]
+        if made.input.get("count", 1) > 1:
             raise InvalidInput(
-                f"Upscaling to {size.width}x{size.height} works on one output; ask for `count` 1.",
-                field=where / "input.count",
+                f"Upscaling to {_text(wanted)} works on one output; ask for `count` 1.", field=where / "input.count"
             )
-        output = model.operations[operation].output
-        upscale = _UPSCALE[output]
+        upscale = _UPSCALE[self._makes(made)]
         upscaler = next(iter(self.catalog.offering(upscale)), None)
         if upscaler is None:
-            raise InvalidInput(f"{model.id} does not make {size.width}x{size.height}.", field=where / "input.width")
+            raise InvalidInput(f"{model.id} does not make {_text(wanted)}.", field=where / "input.width")
         most = upscaler.operations[upscale].fields["scale"].maximum or 1.0
-        reached = Size(given["width"], given["height"])
         for _ in range(_MAX_UPSCALES):
-            target = _toward(reached, size, most)
-            self._add_upscale(step, model, upscaler, upscale, reached, target, output, where)
-            reached = target
-            if reached == size:
+            target = _toward(_size_of(self.steps[-1]), wanted, most)
+            why = f"{model.id} cannot make the size asked for"
+            self._add_upscale(step_id, upscaler, target, why, where)
+            if target == wanted:
                 return
+        reached = _size_of(self.steps[-1])
         raise InvalidInput(
-            f"{model.id} makes {given['width']}x{given['height']}, which can be upscaled to at most "
-            f"{reached.width}x{reached.height}.",
+            f"{model.id} makes {_text(_size_of(made))}, which can be upscaled to at most {_text(reached)}.",
             field=where / "input.width",
         )
 
-    def _add_upscale(
-        self,
-        step: StepCreate,
-        model: ModelSpec,
-        upscaler: ModelSpec,
-        upscale: Operation,
-        reached: Size,
-        target: Size,
-        output: MediaKind,
-        where: _Path,
-    ) -> None:
-        added = self._free_id(f"{step.id}-upscale")
+    def _add_upscale(self, step_id: str, upscaler: ModelSpec, target: Size, why: str, where: _Path) -> None:
+        before = self.steps[-1]
+        kind = self._makes(before)
+        added = self._free_id(f"{step_id}-upscale")
+        message = f"{why}, so {upscaler.id} enlarges {_text(_size_of(before))} to {_text(target)}."
         self._adapt(
-            Adaption(
-                kind="upscale-after",
-                step=step.id,
-                added_step=added,
-                message=f"{model.id} cannot make the size asked for, so {upscaler.id} enlarges "
-                f"{reached.width}x{reached.height} to {target.width}x{target.height}.",
-            ),
-            where / "input.width",
+            Adaption(kind="upscale-after", step=step_id, added_step=added, message=message), where / "input.width"
         )
-        source = {output.value: {"step": self.final[step.id], "output": 0}}
-        self._append(added, upscale, upscaler, source | {"width": target.width, "height": target.height}, {})
-        self.final[step.id] = added
+        given = {kind.value: {"step": before.id, "output": 0}, "width": target.width, "height": target.height}
+        self._append(added, _UPSCALE[kind], upscaler, given, {})
+        self.final[step_id] = added
 
     def _adapt(self, adaption: Adaption, path: str) -> None:
         if not self.adapt:
@@ -272,6 +254,14 @@ def _takes_all(model: ModelSpec, step: StepCreate) -> bool:
     operation = step.operation if step.operation in model.operations else Operation.IMAGE_TO_VIDEO
     assert operation is not None
     return all(name in model.operations[operation].fields for name in step.input.given())
+
+
+def _size_of(step: PlannedStep) -> Size:
+    return Size(step.input["width"], step.input["height"])
+
+
+def _text(size: Size) -> str:
+    return f"{size.width}x{size.height}"
 
 
 def _toward(reached: Size, wanted: Size, most: float) -> Size:

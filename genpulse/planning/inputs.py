@@ -23,7 +23,9 @@ def check_input(given: dict[str, Any], model: ModelSpec, operation: Operation, p
         _check_value(value, fields[name], f"{path}.{name}", f"`{name}` of {model.id}")
     for name, field in fields.items():
         if field.required and name not in given:
-            raise InvalidInput(f"{model.id} needs `{name}` for {operation}: {field.description}.", field=f"{path}.{name}")
+            raise InvalidInput(
+                f"{model.id} needs `{name}` for {operation}: {field.description}.", field=f"{path}.{name}"
+            )
 
 
 def missing_media(given: dict[str, Any], model: ModelSpec, operation: Operation) -> list[str]:

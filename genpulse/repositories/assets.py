@@ -73,5 +73,5 @@ async def remove(session: AsyncSession, tenant_id: str, asset_id: str) -> bool:
 
 async def blob_in_use(session: AsyncSession, sha256: str) -> bool:
     """Whether any asset, of whatever tenant, still needs these bytes."""
-    query = select(AssetRow.id).where((col(AssetRow.sha256) == sha256) | (col(AssetRow.poster_sha256) == sha256))
+    query = select(col(AssetRow.id)).where((col(AssetRow.sha256) == sha256) | (col(AssetRow.poster_sha256) == sha256))
     return (await session.execute(query.limit(1))).first() is not None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -20,7 +20,9 @@ Event = tuple[str, dict[str, Any]]
 
 async def get(session: AsyncSession, tenant_id: str, generation_id: str) -> GenerationRow | None:
     """One generation of the tenant."""
-    query = select(GenerationRow).where(col(GenerationRow.id) == generation_id, col(GenerationRow.tenant_id) == tenant_id)
+    query = select(GenerationRow).where(
+        col(GenerationRow.id) == generation_id, col(GenerationRow.tenant_id) == tenant_id
+    )
     return (await session.execute(query)).scalar_one_or_none()
 
 
@@ -55,8 +57,10 @@ async def enter(
 
     Return False, changing nothing, where it is not; the caller decides whether that is an error.
     """
-    stamp = {"started_at": func.coalesce(col(GenerationRow.started_at), utc_now())} if status == GenerationStatus.RUNNING else {}
-    if status in FINAL:
+    stamp: dict[str, Any] = {}
+    if status == GenerationStatus.RUNNING:
+        stamp = {"started_at": func.coalesce(col(GenerationRow.started_at), utc_now())}
+    elif status in FINAL:
         stamp = {"finished_at": utc_now()}
     allowed = col(GenerationRow.status).in_(ENTERED_FROM[status])
     return await _change(session, generation_id, allowed, events, status=status, **stamp, **values)
@@ -93,7 +97,9 @@ async def _change(
 
 async def undispatched(session: AsyncSession, *, before: datetime, limit: int) -> Sequence[GenerationRow]:
     """Generations accepted before that instant of which Temporal does not know yet, oldest first."""
-    query = select(GenerationRow).where(col(GenerationRow.dispatched_at).is_(None), col(GenerationRow.created_at) <= before)
+    query = select(GenerationRow).where(
+        col(GenerationRow.dispatched_at).is_(None), col(GenerationRow.created_at) <= before
+    )
     return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
 
 
@@ -104,7 +110,7 @@ async def mark_dispatched(session: AsyncSession, generation_ids: Sequence[str]) 
 
 async def cancels_unsent(session: AsyncSession, *, limit: int) -> Sequence[str]:
     """Ids of dispatched generations whose cancellation Temporal has not heard of."""
-    query: Select[tuple[str]] = select(col(GenerationRow.id)).where(
+    query = select(col(GenerationRow.id)).where(
         col(GenerationRow.cancel_requested_at).is_not(None),
         col(GenerationRow.cancel_sent_at).is_(None),
         col(GenerationRow.dispatched_at).is_not(None),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpulse.catalog import Catalog, engine_models, load_catalog
-from genpulse.errors import AdaptionRequired, GenPulseError, InvalidInput, UnknownModel
+from genpulse.errors import AdaptionRequired, InvalidInput, UnknownModel
 from genpulse.planning import plan_generation
 from genpulse.schemas.catalog import EngineModel, Size
 from genpulse.schemas.generations import GenerationCreate
@@ -163,8 +163,7 @@ def test_a_planned_size_is_exactly_the_wanted_one_or_refused(width: int, height:
     catalog = load_catalog({"wide": WIDE} | {"upscale": engine_models({})["upscale"]})
     try:
         made = plan(catalog, model="local/wide", input={"prompt": "x", "width": width, "height": height})
-    except GenPulseError as refused:
-        assert refused.field
+    except InvalidInput:
         return
     first, last = made.steps[0].input, made.steps[-1].input
     rules = catalog.get("local/wide").operations[Operation.TEXT_TO_IMAGE].sizes

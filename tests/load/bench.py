@@ -1,0 +1,235 @@
+"""`make bench`: what orchestration costs: real processes, PostgreSQL, `local/fake`; loopback only, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from genpulse.stack import EmbeddedStack, Ports, embedded_stack
+from tests.load.bare_workflow import BareWorkflow
+from tests.load.callers import Connection, Submissions, submit_many
+from tests.servers.postgres import PostgresServer, postgres_server
+
+CALLERS = 16
+SUBMISSIONS = 2000
+SINGLE = 30
+BARE = 400
+WARM_UP = 60
+DRAIN_SECONDS = 300
+BODY = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
+REPORT = Path("docs/benchmarks.md")
+
+
+@dataclass
+class Cpu:
+    """CPU milliseconds that processes used between two looks."""
+
+    pids: Mapping[str, Iterable[int]]
+    before: dict[str, float] = field(default_factory=dict)
+
+    def start(self) -> None:
+        self.before = self._now()
+
+    def used(self) -> dict[str, float]:
+        now = self._now()
+        return {name: now[name] - self.before[name] for name in now}
+
+    def _now(self) -> dict[str, float]:
+        return {name: sum(_cpu_ms(pid) for pid in pids) for name, pids in self.pids.items()}
+
+
+@dataclass
+class Figures:
+    """What one run measured."""
+
+    burst: Submissions
+    finished_per_second: float
+    single_ms: list[float]
+    cpu_ms: dict[str, float]
+    bare_cpu_ms: dict[str, float]
+    bare_per_second: float
+    events: int
+
+
+async def main() -> Figures:
+    """Start everything and measure."""
+    with postgres_server(durable=True) as postgres, tempfile.TemporaryDirectory(prefix="genpulse-bench-") as folder:
+        url = await postgres.create_database()
+        environment = {"GENPULSE_DATABASE__URL": url, "GENPULSE_TELEMETRY__LOG_LEVEL": "warning"}
+        async with embedded_stack(Path(folder), ports=Ports.free(), environment=environment) as stack:
+            await stack.stop("worker-gpu")  # no model runs here; its idle polling would only be noise
+            return await _measure(stack, postgres, url)
+
+
+async def _measure(stack: EmbeddedStack, postgres: PostgresServer, url: str) -> Figures:
+    database = await asyncpg.connect(url.replace("+asyncpg", ""))
+    client = await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
+    await submit_many(stack.api_url, stack.admin_key, BODY, callers=4, count=WARM_UP)
+    await _drained(database)
+    bare_cpu, bare_rate = await _bare(stack, client)
+    single = await _single(stack)
+    cpu = Cpu({name: [stack.pid(name) or 0] for name in ("api", "worker", "temporal")} | {"postgres": postgres.pids()})
+    cpu.start()
+    started = time.perf_counter()
+    burst = await submit_many(stack.api_url, stack.admin_key, BODY, callers=CALLERS, count=SUBMISSIONS)
+    await _drained(database)
+    elapsed = time.perf_counter() - started
+    used = {name: ms / SUBMISSIONS for name, ms in cpu.used().items()}
+    await _check(database)
+    await database.close()
+    return Figures(
+        burst=burst,
+        finished_per_second=SUBMISSIONS / elapsed,
+        single_ms=single,
+        cpu_ms=used,
+        bare_cpu_ms=bare_cpu,
+        bare_per_second=bare_rate,
+        events=await _events(client, burst.ids[-1]),
+    )
+
+
+async def _single(stack: EmbeddedStack) -> list[float]:
+    """Milliseconds from submission to the finished answer, one generation at a time."""
+    connection, taken = Connection(stack.api_url, stack.admin_key), []
+    await connection.open()
+    for _ in range(SINGLE):
+        sent = time.perf_counter()
+        _, answer = await connection.request("POST", "/v1/generations", json.dumps(BODY).encode())
+        while answer["status"] not in ("succeeded", "failed"):
+            _, answer = await connection.request("GET", f"/v1/generations/{answer['id']}")
+            await asyncio.sleep(0.005)
+        taken.append((time.perf_counter() - sent) * 1000)
+    connection.close()
+    return taken
+
+
+async def _bare(stack: EmbeddedStack, client: Client) -> tuple[dict[str, float], float]:
+    """The yardstick in the same run, on the same server."""
+    queue = f"bare-{uuid.uuid4()}"
+    async with _bare_worker(stack.temporal_address, queue) as pid:
+        await _run_bare(client, queue, WARM_UP)
+        cpu = Cpu({"worker": [pid], "temporal": [stack.pid("temporal") or 0], "client": [os.getpid()]})
+        cpu.start()
+        started = time.perf_counter()
+        await _run_bare(client, queue, BARE)
+        elapsed = time.perf_counter() - started
+        return {name: ms / BARE for name, ms in cpu.used().items()}, BARE / elapsed
+
+
+async def _run_bare(client: Client, queue: str, count: int) -> None:
+    slots = asyncio.Semaphore(CALLERS)
+
+    async def start() -> Any:
+        async with slots:
+            return await client.start_workflow(
+                BareWorkflow.run, f"{queue}-work", id=str(uuid.uuid4()), task_queue=queue
+            )
+
+    handles = await asyncio.gather(*(start() for _ in range(count)))
+    await asyncio.gather(*(handle.result() for handle in handles))
+
+
+@asynccontextmanager
+async def _bare_worker(address: str, queue: str) -> AsyncIterator[int]:
+    command = (sys.executable, "-m", "tests.load.bare_worker", address, queue)
+    process = await asyncio.create_subprocess_exec(*command, preexec_fn=lambda: os.nice(5))
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _drained(database: asyncpg.Connection) -> None:
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while await database.fetchval("SELECT count(*) FROM generation WHERE finished_at IS NULL"):
+        if time.monotonic() > deadline:
+            raise RuntimeError("The backlog did not drain.")
+        await asyncio.sleep(0.2)
+
+
+async def _check(database: asyncpg.Connection) -> None:
+    """Figures of a run in which anything failed are no figures."""
+    wrong = await database.fetchval("SELECT count(*) FROM generation WHERE status <> 'succeeded'")
+    if wrong:
+        raise RuntimeError(f"{wrong} generations did not succeed.")
+
+
+async def _events(client: Client, generation_id: str) -> int:
+    return len([event async for event in client.get_workflow_handle(generation_id).fetch_history_events()])
+
+
+def _cpu_ms(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def _rows(figures: Figures) -> list[tuple[str, str, str]]:
+    burst, bare = figures.burst, figures.bare_cpu_ms
+    ours = figures.cpu_ms["temporal"] + figures.cpu_ms["worker"]
+    yardstick = bare["temporal"] + bare["worker"]
+    points = statistics.quantiles(burst.latencies, n=100)
+    by_process = ", ".join(f"{name} {ms:.1f}" for name, ms in figures.cpu_ms.items())
+    return [
+        ("accepted submissions/s, 16 callers", f"{len(burst.ids) / burst.seconds:.0f}", "≥ 200"),
+        ("submission p50, ms", f"{points[49]:.0f}", ""),
+        ("submission p99, ms", f"{points[98]:.0f}", "< 150"),
+        ("finished generations/s, submissions included", f"{figures.finished_per_second:.1f}", "≥ 10"),
+        ("single generation end to end, median ms", f"{statistics.median(figures.single_ms):.0f}", ""),
+        ("CPU ms per generation, by process", by_process, ""),
+        ("CPU ms per bare workflow", ", ".join(f"{name} {ms:.1f}" for name, ms in bare.items()), ""),
+        ("bare workflows/s", f"{figures.bare_per_second:.1f}", ""),
+        ("worker + Temporal server, ours / bare", f"{ours / yardstick:.2f}", "≤ 1.2"),
+        ("history events of a one-step generation", str(figures.events), "≤ 22"),
+    ]
+
+
+def _table(figures: Figures) -> Table:
+    table = Table("figure", "measured", "aim", title=_machine())
+    for row in _rows(figures):
+        table.add_row(*row)
+    return table
+
+
+def _report(figures: Figures) -> str:
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in _rows(figures))
+    return (
+        "# Benchmarks\n\nWritten by `make bench`: real processes (API, workers, Temporal dev server with its database "
+        "in a file, PostgreSQL with fsync on), the model `local/fake`, callers on the same machine. The bare workflow "
+        "runs the same number of activities and local activities, all empty, on the same server in the same run.\n\n"
+        f"Machine: {_machine()}\n\n| figure | measured | aim |\n|---|---|---|\n{lines}\n"
+    )
+
+
+def _machine() -> str:
+    model = (
+        subprocess.run(["grep", "-m1", "model name", "/proc/cpuinfo"], capture_output=True, text=True, check=False)
+        .stdout.partition(":")[2]
+        .strip()
+    )
+    return f"{os.cpu_count()} cores, {model or platform.processor()}, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    measured = asyncio.run(main())
+    Console().print(_table(measured))
+    REPORT.write_text(_report(measured), "utf-8")

@@ -1,0 +1,162 @@
+"""A real Temporal server with virtual time, and a worker of our own whose engine does what a test tells it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from activities.engine import EngineActivities
+from activities.records import RecordActivities
+from engine.fake import FakeEngine
+from genpulse.assets import Assets
+from genpulse.catalog import engine_models, load_catalog
+from genpulse.db import Database
+from genpulse.media import MediaLimits
+from genpulse.models import GenerationRow, StepRow, metadata
+from genpulse.net import http_client
+from genpulse.planning import plan_generation
+from genpulse.records import Records
+from genpulse.repositories import generations, steps
+from genpulse.schemas import attributes
+from genpulse.schemas.engine import EngineOutput, EngineTask, OnProgress
+from genpulse.schemas.generations import GenerationCreate
+from genpulse.schemas.plans import GenerationResult, GenerationTicket, StepTicket
+from genpulse.settings import UploadSettings
+from genpulse.storage import Storage
+from genpulse.submissions import Submission, accept
+from tests.servers.temporal import temporal_binary
+from workflows.generation import GenerationWorkflow
+
+TENANT = "default"
+FAKE = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
+
+Behaviour = Callable[[EngineTask, OnProgress], None]
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[WorkflowEnvironment]:
+    """Virtual time for each workflow: waiting costs none."""
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        dev_server_existing_path=str(temporal_binary()),
+        data_converter=pydantic_data_converter,
+        search_attributes=list(attributes.ALL),
+        dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
+    ) as environment:
+        yield environment
+
+
+@dataclass
+class ScriptedEngine:
+    """The product's fake engine, before which a test may put what happens first: an error, a wait."""
+
+    behaviour: list[Behaviour] = field(default_factory=list)
+    tasks: list[EngineTask] = field(default_factory=list)
+    started: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, task: EngineTask, *, out_dir: Path, on_progress: OnProgress) -> EngineOutput:
+        self.tasks.append(task)
+        self.started.set()
+        if self.behaviour:
+            self.behaviour.pop(0)(task, on_progress)
+        return FakeEngine().run(task, out_dir=out_dir, on_progress=on_progress)
+
+
+@dataclass
+class House:
+    """Everything a generation needs, built fresh for one test."""
+
+    environment: WorkflowEnvironment
+    database: Database
+    storage: Storage
+    engine: ScriptedEngine
+    activities: EngineActivities
+    queue: str
+
+    async def accept(self, **request: object) -> GenerationTicket:
+        """Accept a request as the API does, for this house's queues."""
+        create = GenerationCreate.model_validate(request or FAKE)
+        plan = plan_generation(create, self.activities.catalog)
+        submission = Submission(tenant_id=TENANT, request=create, plan=plan, request_id="req")
+        generation_id = await accept(self.database, submission)
+        row, chain = await self.rows(generation_id)
+        return GenerationTicket(
+            generation_id=generation_id,
+            tenant_id=TENANT,
+            deadline_at=row.deadline_at,
+            steps=[
+                StepTicket(position=s.position, id=s.step_id, operation=s.operation, model=s.model, queue=self.queue)
+                for s in chain
+            ],
+        )
+
+    async def start(self, ticket: GenerationTicket) -> WorkflowHandle[GenerationWorkflow, GenerationResult]:
+        return await self.environment.client.start_workflow(
+            GenerationWorkflow.run, ticket, id=ticket.generation_id, task_queue=f"{self.queue}-workflows"
+        )
+
+    async def run(self, **request: object) -> tuple[str, GenerationResult]:
+        ticket = await self.accept(**request)
+        return ticket.generation_id, await (await self.start(ticket)).result()
+
+    async def rows(self, generation_id: str) -> tuple[GenerationRow, list[StepRow]]:
+        async with self.database.reading() as session:
+            row = await generations.get(session, TENANT, generation_id)
+            assert row is not None
+            return row, (await steps.of_generations(session, [generation_id]))[generation_id]
+
+
+@pytest.fixture
+async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[House]:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    storage = Storage.open((tmp_path / "assets").as_uri())
+    catalog = load_catalog(engine_models({}))
+    records, engine, queue = Records(database), ScriptedEngine(), f"test-{uuid.uuid4()}"
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(http_client(allow_private=False))
+        assets = Assets(database, storage, client, MediaLimits(**UploadSettings().model_dump()))
+        threads = stack.enter_context(ThreadPoolExecutor(4))
+        activities = EngineActivities(records, assets, catalog, engine, threads)
+        local = RecordActivities(records)
+        await stack.enter_async_context(
+            Worker(
+                temporal.client,
+                task_queue=f"{queue}-workflows",
+                workflows=[GenerationWorkflow],
+                activities=[local.submit_step, local.finish],
+                no_remote_activities=True,
+            )
+        )
+        await stack.enter_async_context(
+            Worker(
+                temporal.client,
+                task_queue=queue,
+                activities=[activities.run],
+                max_heartbeat_throttle_interval=timedelta(milliseconds=200),
+                default_heartbeat_throttle_interval=timedelta(milliseconds=200),
+            )
+        )
+        yield House(temporal, database, storage, engine, activities, queue)
+    await database.dispose()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for something that is about to be true."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
+        await asyncio.sleep(0.02)
