@@ -96,7 +96,7 @@ def _from_range(wanted: Size, rules: SizeRules, path: str) -> Size:
     size = Size(*sides)
     if min(size) < rules.min_side:
         raise InvalidInput(
-            f"Sides of this model run from {rules.min_side} to {rules.max_side} pixels in steps of {rules.multiple_of}; "
+            f"Sides of this model run from {rules.min_side} to {rules.max_side} in steps of {rules.multiple_of}; "
             f"{wanted.width}x{wanted.height} cannot be reached.",
             field=path,
         )
