@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Self
 
 from genpulse.stack.errors import StackError
 
@@ -18,6 +19,11 @@ class Ports:
     api: int = 0
     temporal: int = 0
     ui: int = 0
+
+    @classmethod
+    def free(cls) -> Self:
+        """Whichever ports are free."""
+        return cls()
 
     def settled(self, *, temporal_runs_here: bool) -> Ports:
         """With every 0 replaced. Raises StackError when a port that will be needed is taken."""

@@ -28,8 +28,9 @@ _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 class PostgresServer:
     """A running server; every test takes its own database from it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self.port = port
+        self.pid = pid
         self._numbers = count(1)
 
     async def create_database(self) -> str:
@@ -41,6 +42,11 @@ class PostgresServer:
         finally:
             await connection.close()
         return self.url(name)
+
+    def pids(self) -> list[int]:
+        """The server's processes as they are now: the postmaster, its helpers, and one for each connection."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [self.pid, *map(int, children.split())]
 
     def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
         return f"{scheme}://{_USER}@127.0.0.1:{self.port}/{database}"
@@ -56,8 +62,8 @@ def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
         _run([programs / "initdb", "-D", data, "-U", _USER, "--auth=trust", "--encoding=UTF8", "--no-sync"])
         port = free_port()
         command = _server_command(programs, data, port, settings=() if durable else _FAST)
-        with _running(command, data, log=folder / "log"):
-            yield PostgresServer(port)
+        with _running(command, data, log=folder / "log") as pid:
+            yield PostgresServer(port, pid)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -74,7 +80,7 @@ def _server_command(programs: Path, data: Path, port: int, *, settings: Sequence
 
 
 @contextmanager
-def _running(command: Sequence[str | Path], data: Path, *, log: Path) -> Iterator[None]:
+def _running(command: Sequence[str | Path], data: Path, *, log: Path) -> Iterator[int]:
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=output, **_unprivileged())
     try:
@@ -83,7 +89,7 @@ def _running(command: Sequence[str | Path], data: Path, *, log: Path) -> Iterato
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
             time.sleep(0.02)
-        yield
+        yield server.pid
     finally:
         server.send_signal(signal.SIGINT)  # "fast": SIGTERM would wait for every session to end
         try:

@@ -16,6 +16,11 @@ from genpulse.stack.temporal import dev_server_command, temporal_program
 _START_SECONDS = 60
 
 
+def temporal_binary() -> Path:
+    """The server's program, for environments that start it themselves."""
+    return Path(temporal_program())
+
+
 class TemporalServer:
     """A server that can be stopped and started again, as after a crash: same address, same data."""
 
