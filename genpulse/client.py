@@ -56,12 +56,12 @@ class Event:
 
 
 class Client:
-    """Calls the API at `url` with `key`; an async context manager."""
+    """Calls the API at `url` with `key`; an async context manager. `transport` is httpx's seam for tests."""
 
-    def __init__(self, url: str, key: str | None) -> None:
+    def __init__(self, url: str, key: str | None, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=_TIMEOUT)
+        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=_TIMEOUT, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -164,7 +164,7 @@ class Client:
                     await response.aread()
                     raise _refusal(response)
                 yield response
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ClientError(f"{self.url!r} is no address of an API.") from error
         except httpx.ConnectError as error:
             raise Unreachable(f"Nothing answers at {self.url}; `genpulse up` starts GenPulse.") from error

@@ -43,6 +43,8 @@ def run_worker(queues: Sequence[str]) -> None:
 
 async def migrate_database() -> None:
     """Apply what the database lacks."""
+    settings = load_settings()
+
     from genpulse.migrations import upgrade
 
-    await upgrade(load_settings().database_url)
+    await upgrade(settings.database_url)

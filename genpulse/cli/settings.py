@@ -21,5 +21,7 @@ def load_settings() -> Settings:
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:
-    variable = "__".join(str(part).upper() for part in location)
-    return f"GENPULSE_{variable}: {message.removeprefix('Value error, ')}"
+    message = message.removeprefix("Value error, ")
+    if message.startswith("GENPULSE_"):  # ours, which name the variable themselves
+        return message
+    return f"GENPULSE_{'__'.join(str(part).upper() for part in location)}: {message}"
