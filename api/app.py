@@ -1,0 +1,63 @@
+"""The API as an ASGI application; `uvicorn api.app:create_app --factory` serves it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+
+from api import openapi, problems
+from api.context import RequestContext
+from api.metrics import Metrics
+from api.routes import assets, generations, models, reference, system
+from api.services import running
+from genpulse import __version__, telemetry
+from genpulse.settings import Settings
+
+_DESCRIPTION = """\
+One API for generative images, video and speech. Each generation runs as one durable workflow: submit it, watch its
+events, fetch its outputs. Errors are `application/problem+json` with a stable `code`.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; without settings they come from the environment. Nothing is contacted before it starts."""
+    settings = settings or Settings()
+    telemetry.configure(settings, service="genpulse-api")
+    metrics = Metrics()
+    app = FastAPI(
+        title="GenPulse",
+        version=__version__,
+        summary="Generative images, video and speech as durable workflows",
+        description=_DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=openapi.operation_id,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=partial(_lifespan, settings=settings, metrics=metrics),
+        # The framework makes the spans by itself where a tracer provider is set. Links to files are left out, because
+        # a span would keep their signature.
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": assets.is_file_path},
+    )
+    app.add_middleware(RequestContext, metrics=metrics)
+    problems.install(app)
+    for router in (
+        generations.router,
+        models.router,
+        assets.router,
+        assets.file_router,
+        system.router,
+        reference.router,
+    ):
+        app.include_router(router)
+    app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]  # the way that FastAPI documents
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, *, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+    async with running(settings, metrics) as services:
+        app.state.services = services
+        yield

@@ -1,0 +1,74 @@
+"""How a request reaches its function: who calls, which query parameters there are, and only then the body."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
+
+from api.bodies import read_json
+from api.services import Services
+from genpulse.errors import InvalidInput
+from genpulse.security import Caller
+
+Handle = Callable[[Request], Awaitable[Response]]
+
+
+class OpenRoute(APIRoute):
+    """A route for everybody. A query parameter that it does not know is an error, not ignored."""
+
+    def get_route_handler(self) -> Any:
+        handle = super().get_route_handler()
+        known = {one.alias for one in get_flat_params(self.dependant) if isinstance(one.field_info, params.Query)}
+
+        async def answer(request: Request) -> Response:
+            await self._admit(request)
+            _refuse_unknown(request, known)
+            if self.body_field is not None:
+                services: Services = request.app.state.services
+                request = JsonRequest(request, await read_json(request, services.settings.server.max_body_bytes))
+            return await handle(request)
+
+        return answer
+
+    async def _admit(self, request: Request) -> None:
+        """Nobody is refused."""
+
+
+class KeyRoute(OpenRoute):
+    """A route that takes a key: a stranger is refused before anything of the request is read."""
+
+    async def _admit(self, request: Request) -> None:
+        request.state.caller = caller_of(request)
+
+
+class JsonRequest(Request):
+    """A request whose JSON has been read, by stricter rules than the framework's."""
+
+    def __init__(self, request: Request, value: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._value = value
+
+    async def body(self) -> bytes:
+        """Something, so that the framework asks for the JSON."""
+        return b"-"
+
+    async def json(self) -> Any:
+        return self._value
+
+
+def caller_of(request: Request) -> Caller:
+    """Whose key the request carries. Raises Unauthenticated."""
+    services: Services = request.app.state.services
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return services.keys.identify(secret.strip() if scheme.lower() == "bearer" and secret else None)
+
+
+def _refuse_unknown(request: Request, known: set[str]) -> None:
+    for name in request.query_params:
+        if name not in known:
+            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            raise InvalidInput(f"`{name}` is no query parameter of this address; {takes}.", field=name)

@@ -1,0 +1,80 @@
+"""What requests are answered with: built once per application, and taken down in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from api.metrics import Metrics
+from api.stopping import on_stop_signal
+from genpulse import telemetry
+from genpulse.assets import Assets
+from genpulse.catalog import Catalog, engine_models, load_catalog
+from genpulse.db import Database
+from genpulse.dispatch import Dispatcher
+from genpulse.media import MediaLimits
+from genpulse.net import http_client
+from genpulse.security import KeyRing, link_signer
+from genpulse.settings import Settings
+from genpulse.signing import LinkSigner
+from genpulse.storage import Storage
+from genpulse.temporal import TemporalConnection
+from genpulse.watch import Watch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The core, as the API uses it. None of it needs its server to be up when it is built."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    assets: Assets
+    catalog: Catalog
+    temporal: TemporalConnection
+    dispatcher: Dispatcher
+    watch: Watch
+    keys: KeyRing
+    signer: LinkSigner
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
+    """Build the services, deliver what was accepted while they are in use, and let go of everything at the end."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database_url, pool_size=settings.database.pool_size)
+        stack.push_async_callback(database.dispose)
+        storage = Storage.from_settings(settings)
+        client = await stack.enter_async_context(http_client(allow_private=settings.network.allow_private))
+        temporal = TemporalConnection(settings.temporal, tracing=telemetry.is_tracing(settings))
+        dispatcher = Dispatcher(database, temporal)
+        await stack.enter_async_context(_in_background(dispatcher))
+        watch = Watch(database)
+        stack.push_async_callback(watch.close)
+        stack.enter_context(on_stop_signal(watch.stop))
+        yield Services(
+            settings=settings,
+            database=database,
+            storage=storage,
+            assets=Assets(database, storage, client, MediaLimits(**settings.uploads.model_dump())),
+            catalog=load_catalog(engine_models(settings.engine.models)),
+            temporal=temporal,
+            dispatcher=dispatcher,
+            watch=watch,
+            keys=KeyRing(settings.security),
+            signer=link_signer(settings.security),
+            metrics=metrics,
+        )
+
+
+@asynccontextmanager
+async def _in_background(dispatcher: Dispatcher) -> AsyncIterator[None]:
+    task = asyncio.create_task(dispatcher.run(), name="dispatcher")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
