@@ -55,7 +55,10 @@ async def _database(settings: Settings) -> str:
 
 
 async def _storage(settings: Settings) -> str:
-    storage = Storage.from_settings(settings)
+    try:
+        storage = Storage.from_settings(settings)
+    except (ValueError, OSError) as error:
+        raise Ailment(f"The storage cannot be opened: {error}") from error
     content = secrets.token_bytes(64)
     with TemporaryDirectory(prefix="genpulse-doctor-") as folder:
         written, read = Path(folder) / "written", Path(folder) / "read"
