@@ -202,21 +202,25 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                return await self._connect(await self._guard.addresses(host, port, self._resolve), port)
+                addresses = await self._guard.addresses(host, port, self._resolve)
+                return await self._connect(addresses, port, timeout)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"no connection to {host} within {timeout} s") from error
         except OSError as error:
             raise httpcore.ConnectError(f"the name {host} cannot be resolved") from error
 
-    async def _connect(self, addresses: list[Address], port: int) -> httpcore.AsyncNetworkStream:
-        """Take the first address that answers; a host may have addresses of a kind that this machine cannot reach."""
-        failure: httpcore.ConnectError | None = None
+    async def _connect(self, addresses: list[Address], port: int, seconds: float | None) -> httpcore.AsyncNetworkStream:
+        """Take the first address that answers; a host may have addresses of a kind that this machine cannot reach.
+
+        Each gets its share of the time, so that one which swallows everything does not use it up.
+        """
+        failure: Exception = httpcore.ConnectError("the name has no address")
         for address in addresses:
             try:
-                return await self._sockets.connect_tcp(str(address), port)
-            except httpcore.ConnectError as error:
+                return await self._sockets.connect_tcp(str(address), port, seconds and seconds / len(addresses))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
-        raise failure or httpcore.ConnectError("the name has no address")
+        raise failure
 
 
 class _GuardedTransport(httpx.AsyncHTTPTransport):

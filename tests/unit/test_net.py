@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address
 
+import httpcore
 import httpx
 import pytest
 from hypothesis import given
@@ -365,6 +366,22 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(tmp_path):
         serving(saying(b"ok")) as port,
         http_client(allow_private=True, resolve=names(media="127.0.0.2 127.0.0.1")) as client,
     ):
+        assert await download(client, f"http://media.example:{port}/", tmp_path / "f", max_bytes=9, timeout=5) == 2
+
+
+async def test_an_address_that_swallows_everything_leaves_time_for_the_next(monkeypatch, tmp_path):
+    connect = httpcore.AnyIOBackend.connect_tcp
+
+    async def swallow(backend, host: str, port: int, timeout: float, **options):  # noqa: ASYNC109
+        if host == "127.0.0.2":
+            await asyncio.sleep(timeout)
+            raise httpcore.ConnectTimeout
+        return await connect(backend, host, port, timeout, **options)
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", swallow)
+    monkeypatch.setattr(net, "_TIMEOUTS", httpx.Timeout(5, connect=0.4))
+    resolve = names(media="127.0.0.2 127.0.0.1")
+    async with serving(saying(b"ok")) as port, http_client(allow_private=True, resolve=resolve) as client:
         assert await download(client, f"http://media.example:{port}/", tmp_path / "f", max_bytes=9, timeout=5) == 2
 
 
