@@ -1,0 +1,52 @@
+"""Trains the shipped pipelines and measures them: `python -m engine.training shapes | motion | score`."""
+
+import argparse
+import os
+from pathlib import Path
+
+# Before torch is imported: waiting threads that spin slow everything else on the machine down.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+
+
+def main() -> None:
+    arguments = _arguments()
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    {"shapes": _shapes, "motion": _motion, "score": _score}[arguments.command](arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m engine.training", description=__doc__)
+    parser.add_argument("command", choices=("shapes", "motion", "score"))
+    parser.add_argument("--work", type=Path, default=Path("build/training"), help="checkpoints, to go on from")
+    parser.add_argument("--models", type=Path, default=MODELS, help="where the pipeline folders are")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args()
+
+
+def _shapes(arguments: argparse.Namespace) -> None:
+    from engine.training import folder, shapes
+
+    folder.write(shapes.train(arguments.work), arguments.models / "shapes")
+
+
+def _motion(arguments: argparse.Namespace) -> None:
+    from engine.training import folder, motion
+
+    start = folder.read(arguments.models / "shapes")
+    folder.write(motion.train(start, arguments.work), arguments.models / "motion")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from engine.training import exam, folder
+
+    print(exam.report(exam.judge_pictures(folder.read(arguments.models / "shapes"), exam.picture_cases())))
+    print(exam.report(exam.judge_clips(folder.read(arguments.models / "motion"), exam.clip_cases())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""`local/motion`: a picture and words such as "moving right" to a short clip, as a PIA pipeline.
+
+The network is the one of `local/shapes` with attention over time between its layers and the latents of the first
+picture as further input channels. It starts from the weights of `local/shapes`.
+"""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    MotionAdapter,
+    PIAPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UNetMotionModel,
+)
+from diffusers.pipelines.deprecated.pia.pipeline_pia import prepare_mask_coef_by_statistics
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.training import autoencoder, flow, language
+from engine.training.captions import MOTION_NAMES, MOTIONS, Meaning, say, say_motion_only
+from engine.training.drawing import Attributes, Placement, draw, inside, place
+from engine.training.optimise import Run
+from engine.training.shapes import meaning_of, scenes
+
+SEED = 2
+FRAMES = 8
+TRAVEL = 24.0  # pixels from the first frame to the last, where the picture has room for it
+STEPS = 2500
+BATCH = 6
+RATE = 6e-4
+CLIPS = 4096
+
+_DIRECTIONS = torch.tensor(list(MOTIONS.values()))
+_GROWTH = torch.tensor([{"growing": 1.7, "shrinking": 0.55}.get(name, 1.0) for name in MOTION_NAMES])
+_UNSAID = 0.12  # the share of captions that leave the motion open
+
+
+# Clips ------------------------------------------------------------------------------------------------
+
+
+def sample_motions(attributes: Attributes, generator: torch.Generator) -> tuple[Attributes, Tensor]:
+    """A motion for each scene, whose start is moved off the edge that the motion leads to (but not always)."""
+    count = len(attributes)
+    motion = torch.randint(len(MOTION_NAMES), (count,), generator=generator)
+    place_of = torch.stack([attributes.position % 3 - 1, attributes.position // 3 - 1], dim=1)
+    heading = _DIRECTIONS[motion]
+    blocked = (place_of == heading) & (heading != 0) & (torch.rand(count, 1, generator=generator) < 0.9)
+    retreat = torch.where(torch.rand(count, 1, generator=generator) < 0.5, 0, -heading)
+    place_of = torch.where(blocked, retreat, place_of)
+    return replace(attributes, position=3 * (place_of[:, 1] + 1) + place_of[:, 0] + 1), motion
+
+
+def default_motion(position: int) -> int:
+    """Where things go when the caption does not say: across the centre, and from the centre to the right."""
+    column, row = position % 3 - 1, position // 3 - 1
+    heading = (-column, -row) if (column, row) != (0, 0) else (1, 0)
+    return list(MOTIONS.values()).index(heading)
+
+
+def journeys(start: Placement, motion: Tensor) -> Placement:
+    """Centres and radii for all frames, [clips * FRAMES]: evenly from the start to the end, inside the picture."""
+    heading = functional.normalize(_DIRECTIONS[motion].float(), dim=1)
+    growth = _GROWTH[motion]
+    room = torch.minimum(start.centre, 64 - start.centre).amin(1)
+    radius = torch.where(growth > 1, torch.minimum(start.radius * growth, room.clamp(min=18)), start.radius * growth)
+    centre = inside(start.centre + TRAVEL * heading, start.radius - 2)
+    share = torch.linspace(0, 1, FRAMES)
+    centres = start.centre[:, None] + share[None, :, None] * (centre - start.centre)[:, None]
+    radii = start.radius[:, None] + share[None] * (radius - start.radius)[:, None]
+    return Placement(centres.reshape(-1, 2), radii.reshape(-1))
+
+
+def draw_clips(attributes: Attributes, motion: Tensor, generator: torch.Generator) -> Tensor:
+    """[clips * FRAMES, 3, height, width]"""
+    every_frame = torch.arange(len(attributes)).repeat_interleave(FRAMES)
+    return draw(attributes[every_frame], journeys(place(attributes, generator), motion))
+
+
+def caption(attributes: Attributes, motion: int | None, row: int, chance: random.Random) -> str:
+    """With the object or without it; the place never, because the picture shows it."""
+    if chance.random() < 0.35:
+        return say_motion_only(motion, chance)
+    meaning: Meaning = replace(meaning_of(attributes, row, chance), position=None, motion=motion)
+    return say(replace(meaning, background=None) if chance.random() < 0.6 else meaning, chance)
+
+
+class Reel:
+    """Drawn clips with their latents, encoded once: [clips, channels, FRAMES, height, width]."""
+
+    def __init__(self, vae: AutoencoderKL, count: int, generator: torch.Generator) -> None:
+        self.attributes, self.motion = sample_motions(scenes(count, generator), generator)
+        self.unsaid = torch.rand(count, generator=generator) < _UNSAID
+        defaults = torch.tensor([default_motion(position) for position in self.attributes.position.tolist()])
+        self.motion = torch.where(self.unsaid, defaults, self.motion)
+        parts = []
+        for rows in torch.arange(count).split(64):
+            frames = draw_clips(self.attributes[rows], self.motion[rows], generator)
+            latents = autoencoder.encode(vae, frames)
+            parts.append(latents.unflatten(0, (len(rows), FRAMES)).transpose(1, 2))
+        self.latents = torch.cat(parts)
+
+    def scene(self, count: int, generator: torch.Generator, chance: random.Random) -> tuple[Tensor, list[str]]:
+        rows = torch.randint(len(self.latents), (count,), generator=generator)
+        attributes = self.attributes[rows]
+        motions = [None if self.unsaid[row] else int(self.motion[row]) for row in rows]
+        return self.latents[rows], [caption(attributes, motions[i], i, chance) for i in range(count)]
+
+
+# Training ---------------------------------------------------------------------------------------------
+
+
+def build_unet(start: UNet2DConditionModel) -> UNetMotionModel:
+    """The picture network with attention over time, which at first changes nothing."""
+    adapter = MotionAdapter(
+        block_out_channels=tuple(start.config.block_out_channels),
+        motion_layers_per_block=1,
+        motion_num_attention_heads=4,
+        motion_norm_num_groups=start.config.norm_num_groups,
+        motion_max_seq_length=16,
+        conv_in_channels=9,  # latents, mask, latents of the first picture
+    )
+    unet = UNetMotionModel.from_unet2d(start, adapter)
+    for name, module in unet.named_modules():
+        if name.endswith("proj_out") and "motion_modules" in name:
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return unet
+
+
+def condition(clips: Tensor) -> Tensor:
+    """The mask and the first frame repeated, exactly as the pipeline lays them out for its default motion scale."""
+    mask = torch.tensor(prepare_mask_coef_by_statistics(clips.shape[2], 0, 0)).reshape(1, 1, -1, 1, 1)
+    first = clips[:, :, :1].expand_as(clips)
+    return torch.cat([mask.expand(len(clips), 1, -1, *clips.shape[3:]), first], dim=1)
+
+
+def flow_loss(unet: UNetMotionModel, clips: Tensor, embeddings: Tensor, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(clips.shape, generator=generator)
+    level = flow.noise_levels(len(clips), generator)
+    inputs = torch.cat([flow.mix(clips, noise, level), condition(clips)], dim=1)
+    words = embeddings.repeat_interleave(clips.shape[2], dim=0)
+    predicted = unet(inputs, level * flow.TIMESTEPS, words).sample
+    return functional.mse_loss(predicted, noise - clips)
+
+
+def train(start: StableDiffusionPipeline, work: Path, *, seed: int = SEED, steps: int = STEPS) -> PIAPipeline:
+    """Train on drawn clips, starting from the finished picture pipeline."""
+    torch.manual_seed(seed)
+    unet = build_unet(start.unet)
+    reel = Reel(start.vae, CLIPS, torch.Generator().manual_seed(seed))
+    run = Run(unet, steps=steps, rate=RATE, decay=0.995, checkpoint=work / "motion.pt")
+    generator = torch.Generator().manual_seed(seed + run.done)
+    chance = random.Random(seed + run.done)
+    for _ in run:
+        clips, captions = reel.scene(BATCH, generator, chance)
+        embeddings = language.embed(start.tokenizer, start.text_encoder, flow.without_some(captions, chance))
+        run.learn(flow_loss(unet, clips, embeddings, generator))
+    return assemble(start, unet)
+
+
+def assemble(start: StableDiffusionPipeline, unet: UNetMotionModel) -> PIAPipeline:
+    return PIAPipeline(
+        vae=start.vae,
+        text_encoder=start.text_encoder,
+        tokenizer=start.tokenizer,
+        unet=unet.eval(),
+        scheduler=flow.scheduler(),
+    )
