@@ -38,8 +38,15 @@ class Wish:
         for name, file in (("image", self.image), ("video", self.video)):
             if file is not None:
                 given[name] = {"asset": (await client.upload(file)).id}
-        named = {"model": self.model, "operation": self.operation}
+        named = {"model": self.model, "operation": self.operation or await self._operation(client)}
         return {name: value for name, value in named.items() if value is not None} | {"input": given}
+
+    async def _operation(self, client: Client) -> str | None:
+        """What a model with several operations is to do, where the files say it: none for text-to-…, an image for …"""
+        source = "video" if self.video else "image" if self.image else "text"
+        known = {model.id: model.operations for model in await client.models()} if self.model else {}
+        fitting = [one for one in known.get(self.model or "", []) if one.startswith(source)]
+        return fitting[0] if len(fitting) == 1 else None
 
 
 async def run(connection: Connection, wish: Wish, out: Path) -> None:

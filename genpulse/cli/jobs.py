@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -29,9 +30,9 @@ async def show_list(connection: Connection, *, limit: int, filters: Mapping[str,
     """The newest generations."""
     async with connection.open() as client:
         generations = await client.generations(limit=limit, **filters)
-    table = Table("id", "status", "progress", "operation", "model", "created")
+    table = _table("id", "status", "what", "created")
     for one in generations:
-        table.add_row(one.id, _status(one), f"{one.progress:.0%}", one.operation, one.model, _when(one.created_at))
+        table.add_row(one.id, _status(one), f"{one.operation}\n[dim]{one.model}[/]", _when(one.created_at))
     console.print(table)
 
 
@@ -60,27 +61,35 @@ async def show_models(connection: Connection) -> None:
     """The catalogue."""
     async with connection.open() as client:
         models = await client.models()
-    table = Table("model", "operations", "price", "description")
+    table = _table("model", "operations", "price", "description")
     for model in models:
         price = f"{model.price.credits} / {model.price.unit}" if model.price else "–"
         table.add_row(model.id, "\n".join(model.operations), price, model.description)
     console.print(table)
 
 
+def _table(first: str, *others: str) -> Table:
+    """A table whose first column holds ids, which are there to be copied whole."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for header in others:
+        table.add_column(header, overflow="fold")
+    return table
+
+
 def _describe(generation: Generation) -> None:
-    console.print(f"[bold]{generation.id}[/]  {_status(generation)}  {generation.progress:.0%}")
-    console.print(f"created {_when(generation.created_at)}", style="dim")
+    console.print(f"[bold]{generation.id}[/]  {_status(generation)}  created {_when(generation.created_at)}")
     for adaption in generation.adaptions:
-        console.print(adaption.message, style="dim")
-    table = Table("step", "operation", "model", "status", "attempts", "outputs")
+        console.print(f"  {adaption.message}", style="dim", soft_wrap=True)
     for step in generation.steps:
-        outputs = "\n".join(f"{asset.id}  {describe_asset(asset)}" for asset in step.outputs)
-        table.add_row(step.id, step.operation, step.model, step.status, str(len(step.attempts)), outputs)
-    console.print(table)
+        tries = f", {len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
+        console.print(f"  [bold]{step.id}[/]  {step.operation} on {step.model}: {step.status}{tries}", soft_wrap=True)
+        for asset in step.outputs:
+            console.print(f"    {asset.id}  {describe_asset(asset)}", soft_wrap=True)
     if generation.error:
-        console.print(f"{generation.error.message} ({generation.error.code})", style="red")
+        console.print(f"  {generation.error.message} ({generation.error.code})", style="red", soft_wrap=True)
     if generation.links.temporal:
-        console.print(f"Temporal: {generation.links.temporal}", style="dim", soft_wrap=True)
+        console.print(f"  {generation.links.temporal}", style="dim", soft_wrap=True)
 
 
 def describe_asset(asset: Asset) -> str:
@@ -95,8 +104,9 @@ def describe_asset(asset: Asset) -> str:
 
 
 def _status(generation: Generation) -> str:
-    return f"[{_COLOURS.get(generation.status, 'default')}]{generation.status}[/]"
+    done = f" {generation.progress:.0%}" if generation.status == GenerationStatus.RUNNING else ""
+    return f"[{_COLOURS.get(generation.status, 'default')}]{generation.status}{done}[/]"
 
 
 def _when(instant: datetime) -> str:
-    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{instant.astimezone():%m-%d %H:%M}"

@@ -9,11 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from genpulse.stack import EmbeddedStack, Ports, embedded_stack, read_admin_key
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 async def run(data_dir: Path, ports: Ports) -> None:
@@ -50,15 +49,14 @@ def _report(sentence: str) -> None:
 
 
 def _greet(stack: EmbeddedStack, *, show_key: bool) -> None:
-    table = Table.grid(padding=(0, 3))
-    table.add_row("API and dashboard", stack.api_url)
-    table.add_row("API reference", f"{stack.api_url}/docs")
+    lines = {"API and dashboard": stack.api_url, "API reference": f"{stack.api_url}/docs"}
     if stack.ui_url:
-        table.add_row("Temporal Web UI", stack.ui_url)
-    table.add_row("Logs", str(stack.data_dir.path / "logs"))
+        lines["Temporal Web UI"] = stack.ui_url
+    lines["Logs"] = str(stack.data_dir.path / "logs")
     if show_key:
-        table.add_row(
-            "Admin key", f"[bold]{stack.admin_key}[/] (shown this once; kept in {stack.data_dir.path}/secrets)"
-        )
+        lines["Admin key"] = f"[bold]{stack.admin_key}[/]"
     console.print("[bold green]GenPulse is ready.[/]")
-    console.print(table)
+    for label, value in lines.items():
+        console.print(f"  {label:<19}{value}")
+    if show_key:
+        console.print(f"The key is shown this once; it is kept in {stack.data_dir.path / 'secrets'}.", style="dim")
