@@ -109,7 +109,7 @@ async def get_asset(asset_id: AssetId, services: ServicesDep, caller: Reader, vi
     return views.asset(await _own(services, caller.tenant_id, asset_id))
 
 
-@router.delete("/{asset_id}", status_code=204, responses=problems(404))
+@router.delete("/{asset_id}", status_code=204, response_class=Response, responses=problems(404))
 async def delete_asset(asset_id: AssetId, services: ServicesDep, caller: Maker) -> None:
     """Delete a file. A generation that still needs it will fail with `asset_unavailable`."""
     async with services.database.transaction() as session:
