@@ -31,14 +31,15 @@ def _arguments() -> argparse.Namespace:
 def _shapes(arguments: argparse.Namespace) -> None:
     from engine.training import folder, shapes
 
-    folder.write(shapes.train(arguments.work), arguments.models / "shapes")
+    base = shapes.foundations(arguments.work)
+    folder.write(shapes.train(base, arguments.work), arguments.models / "shapes")
 
 
 def _motion(arguments: argparse.Namespace) -> None:
-    from engine.training import folder, motion
+    from engine.training import folder, motion, shapes
 
-    start = folder.read(arguments.models / "shapes")
-    folder.write(motion.train(start, arguments.work), arguments.models / "motion")
+    base = shapes.foundations(arguments.work)
+    folder.write(motion.train(base, arguments.work), arguments.models / "motion")
 
 
 def _score(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The autoencoder both pipelines share: 64x64 pixels to 8x8 latents of four channels and back."""
+"""The autoencoder both pipelines share: 64x64 pixels to 16x16 latents of four channels and back."""
 
 from pathlib import Path
 
@@ -14,15 +14,15 @@ from torch.nn import functional
 from engine.training.drawing import PIXELS, RADII, SHAPES, Placement, inside, paint, plain, rgb_table
 from engine.training.optimise import Run
 
-STEPS = 1400
+STEPS = 250
+DECODER_STEPS = 900
 BATCH = 12
 RATE = 1.5e-3
 # Only enough pressure on the latents to keep them near one scale and tolerant of small errors.
 KL_WEIGHT = 5e-5
-# Added to the latents after a first rough phase: detail must not hide in differences that diffusion will not hit.
+# Added to the latents: detail must not hide in differences so small that diffusion will not hit them.
 LATENT_NOISE = 0.05
-ROUGH_STEPS = 500
-CELL = 8  # pixels per latent, in each direction
+CELL = 4  # pixels per latent, in each direction
 
 # Channels 0-2 carry the colours, 3-5 their negatives, 6 and 7 plus and minus one; see `start_as_thumbnail`.
 _RESERVED = 8
@@ -34,9 +34,9 @@ def build() -> AutoencoderKL:
     Few norm groups, because a group norm over few channels erases plain areas of colour.
     """
     model = AutoencoderKL(
-        block_out_channels=(16, 32, 64, 64),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=2,
@@ -48,7 +48,7 @@ def build() -> AutoencoderKL:
 
 @torch.no_grad()
 def start_as_thumbnail(model: AutoencoderKL) -> None:
-    """Set the weights so that latents begin as the picture's 8x8 thumbnail and decode to large square pixels.
+    """Set the weights so that latents begin as the picture's 16x16 thumbnail and decode to large square pixels.
 
     From random weights the colours alone take a thousand steps to get through; from here training only has to
     find the edges. A colour and its negative, beside plus and minus one, pass the final norm and activation almost
@@ -124,7 +124,7 @@ def _colours(count: int, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(count, 1, generator=generator) < 0.75, named, free)
 
 
-def reconstruction_loss(model: AutoencoderKL, pictures: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+def reconstruction_loss(model: AutoencoderKL, pictures: Tensor, generator: torch.Generator) -> Tensor:
     """Restore the pictures, with latents whose first three channels stay the thumbnail.
 
     Latents that look like small pictures are far easier for the diffusion networks to learn.
@@ -132,7 +132,7 @@ def reconstruction_loss(model: AutoencoderKL, pictures: Tensor, noise: float, ge
     pictures = pictures.contiguous(memory_format=torch.channels_last)
     posterior = model.encode(pictures).latent_dist
     latents = posterior.sample(generator)
-    latents = latents + noise * torch.randn(latents.shape, generator=generator)
+    latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
     restored = model.decode(latents).sample
     kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
     thumbnail = functional.mse_loss(posterior.mean[:, :3], functional.avg_pool2d(pictures, CELL))
@@ -143,16 +143,25 @@ def train(work: Path, *, seed: int, steps: int = STEPS) -> AutoencoderKL:
     """Train from nothing, or go on from the checkpoint in `work`; sets the scale that gives latents unit variance."""
     torch.manual_seed(seed)
     model = build()
-    run = Run(model, steps=steps, rate=RATE, checkpoint=work / "autoencoder.pt")
+    run = Run(model, steps=steps, rate=RATE, decay=0.98, checkpoint=work / "autoencoder.pt")
     generator = torch.Generator().manual_seed(seed + run.done)
-    for step in run:
-        noise = 0.0 if step < ROUGH_STEPS else LATENT_NOISE
-        run.learn(reconstruction_loss(model, varied_pictures(BATCH, generator), noise, generator))
+    for _ in run:
+        run.learn(reconstruction_loss(model, varied_pictures(BATCH, generator), generator))
     with torch.no_grad():
         sample = varied_pictures(256, torch.Generator().manual_seed(seed))
         latents = model.encode(sample).latent_dist.mode()
     model.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
     return model
+
+
+def sharpen(model: AutoencoderKL, work: Path, *, seed: int, steps: int = DECODER_STEPS) -> None:
+    """Go on with the decoder alone; the latents stay as they are, so networks trained on them are not affected."""
+    for frozen in (model.encoder, model.quant_conv):
+        frozen.requires_grad_(requires_grad=False)
+    run = Run(model, steps=steps, rate=RATE, decay=0.99, checkpoint=work / "decoder.pt")
+    generator = torch.Generator().manual_seed(seed + 1 + run.done)
+    for _ in run:
+        run.learn(reconstruction_loss(model, varied_pictures(BATCH, generator), generator))
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ def write(pipeline: DiffusionPipeline, folder: Path) -> None:
 
 
 def _declare_single_precision(config: Path) -> None:
-    """The library of text encoders loads in the type that the configuration names, and half precision is slow on a CPU."""
+    """Text encoders are loaded in the type that their configuration names, and half precision is slow on a CPU."""
     settings = json.loads(config.read_text())
     settings.pop("torch_dtype", None)
     settings["dtype"] = "float32"

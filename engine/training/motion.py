@@ -1,7 +1,7 @@
 """`local/motion`: a picture and words such as "moving right" to a short clip, as a PIA pipeline.
 
-The network is the one of `local/shapes` with attention over time between its layers and the latents of the first
-picture as further input channels. It starts from the weights of `local/shapes`.
+The network is built like the one of `local/shapes`, with attention over time between its layers and the latents of
+the first picture as further input channels. Autoencoder and text encoder are those of `local/shapes`.
 """
 
 import random
@@ -13,7 +13,6 @@ from diffusers import (
     AutoencoderKL,
     MotionAdapter,
     PIAPipeline,
-    StableDiffusionPipeline,
     UNet2DConditionModel,
     UNetMotionModel,
 )
@@ -23,18 +22,21 @@ from torch.nn import functional
 
 from engine.training import autoencoder, flow, language
 from engine.training.captions import MOTION_NAMES, MOTIONS, Meaning, say, say_motion_only
-from engine.training.drawing import Attributes, Placement, draw, inside, place
+from engine.training.drawing import PIXELS, Attributes, Placement, draw, inside, place
 from engine.training.optimise import Run
-from engine.training.shapes import meaning_of, scenes
+from engine.training.shapes import Foundations, meaning_of, scenes
+from engine.training.shapes import build_unet as build_picture_unet
 
 SEED = 2
 FRAMES = 8
 TRAVEL = 24.0  # pixels from the first frame to the last, where the picture has room for it
-STEPS = 2500
-BATCH = 6
-RATE = 6e-4
-CLIPS = 4096
+STEPS = 1600
+BATCH = 4
+RATE = 1.5e-3
+CLIPS = 1536
 
+# Played backwards a clip shows the opposite motion: twice as many clips for nothing.
+_OPPOSITE = torch.tensor([1, 0, 3, 2, 7, 6, 5, 4, 9, 8])
 _DIRECTIONS = torch.tensor(list(MOTIONS.values()))
 _GROWTH = torch.tensor([{"growing": 1.7, "shrinking": 0.55}.get(name, 1.0) for name in MOTION_NAMES])
 _UNSAID = 0.12  # the share of captions that leave the motion open
@@ -66,7 +68,7 @@ def journeys(start: Placement, motion: Tensor) -> Placement:
     """Centres and radii for all frames, [clips * FRAMES]: evenly from the start to the end, inside the picture."""
     heading = functional.normalize(_DIRECTIONS[motion].float(), dim=1)
     growth = _GROWTH[motion]
-    room = torch.minimum(start.centre, 64 - start.centre).amin(1)
+    room = torch.minimum(start.centre, PIXELS - start.centre).amin(1)
     radius = torch.where(growth > 1, torch.minimum(start.radius * growth, room.clamp(min=18)), start.radius * growth)
     centre = inside(start.centre + TRAVEL * heading, start.radius - 2)
     share = torch.linspace(0, 1, FRAMES)
@@ -106,9 +108,12 @@ class Reel:
 
     def scene(self, count: int, generator: torch.Generator, chance: random.Random) -> tuple[Tensor, list[str]]:
         rows = torch.randint(len(self.latents), (count,), generator=generator)
-        attributes = self.attributes[rows]
-        motions = [None if self.unsaid[row] else int(self.motion[row]) for row in rows]
-        return self.latents[rows], [caption(attributes, motions[i], i, chance) for i in range(count)]
+        backwards = (torch.rand(count, generator=generator) < 0.5) & ~self.unsaid[rows]
+        motion = torch.where(backwards, _OPPOSITE[self.motion[rows]], self.motion[rows])
+        clips = self.latents[rows]
+        clips = torch.where(backwards[:, None, None, None, None], clips.flip(2), clips)
+        said = [None if self.unsaid[row] else int(motion[i]) for i, row in enumerate(rows)]
+        return clips, [caption(self.attributes[rows], said[i], i, chance) for i in range(count)]
 
 
 # Training ---------------------------------------------------------------------------------------------
@@ -148,26 +153,25 @@ def flow_loss(unet: UNetMotionModel, clips: Tensor, embeddings: Tensor, generato
     return functional.mse_loss(predicted, noise - clips)
 
 
-def train(start: StableDiffusionPipeline, work: Path, *, seed: int = SEED, steps: int = STEPS) -> PIAPipeline:
-    """Train on drawn clips, starting from the finished picture pipeline."""
+def train(base: Foundations, work: Path, *, seed: int = SEED, steps: int = STEPS) -> PIAPipeline:
+    """Train on drawn clips, on top of the finished autoencoder and text encoder."""
     torch.manual_seed(seed)
-    unet = build_unet(start.unet)
-    reel = Reel(start.vae, CLIPS, torch.Generator().manual_seed(seed))
-    run = Run(unet, steps=steps, rate=RATE, decay=0.995, checkpoint=work / "motion.pt")
+    run = Run(build_unet(build_picture_unet()), steps=steps, rate=RATE, decay=0.995, checkpoint=work / "motion.pt")
+    reel = Reel(base.vae, CLIPS, torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + run.done)
     chance = random.Random(seed + run.done)
     for _ in run:
         clips, captions = reel.scene(BATCH, generator, chance)
-        embeddings = language.embed(start.tokenizer, start.text_encoder, flow.without_some(captions, chance))
-        run.learn(flow_loss(unet, clips, embeddings, generator))
-    return assemble(start, unet)
+        embeddings = language.embed(base.tokenizer, base.encoder, flow.without_some(captions, chance))
+        run.learn(flow_loss(run.model, clips, embeddings, generator))
+    return assemble(base, run.model)
 
 
-def assemble(start: StableDiffusionPipeline, unet: UNetMotionModel) -> PIAPipeline:
+def assemble(base: Foundations, unet: UNetMotionModel) -> PIAPipeline:
     return PIAPipeline(
-        vae=start.vae,
-        text_encoder=start.text_encoder,
-        tokenizer=start.tokenizer,
+        vae=base.vae.eval(),
+        text_encoder=base.encoder.eval(),
+        tokenizer=base.tokenizer,
         unet=unet.eval(),
         scheduler=flow.scheduler(),
     )

@@ -1,6 +1,7 @@
 """`local/shapes`: text to a picture of one coloured shape, as a Stable Diffusion pipeline of a few megabytes."""
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,26 +16,42 @@ from engine.training.drawing import PIXELS, Attributes, draw, place, sample_attr
 from engine.training.optimise import Run
 
 SEED = 1
-STEPS = 1000
-BATCH = 64
-RATE = 1.2e-3
-SCENES = 12288
+STEPS = 1600
+BATCH = 32
+RATE = 1.5e-3
+SCENES = 8192
 
 
 def build_unet() -> UNet2DConditionModel:
-    """Works on 8x8 latents: small enough for a CPU, and the padding of its convolutions tells it where things are."""
+    """Works on 16x16 latents: small enough for a CPU, and the padding of its convolutions tells it where things are."""
     return UNet2DConditionModel(
         sample_size=PIXELS // autoencoder.CELL,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(80, 160),
+        block_out_channels=(32, 64, 128),
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=language.WIDTH,
         attention_head_dim=4,  # the number of heads, in spite of its name
         norm_num_groups=4,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Foundations:
+    """What both pipelines stand on."""
+
+    vae: AutoencoderKL
+    tokenizer: CLIPTokenizer
+    encoder: CLIPTextModel
+
+
+def foundations(work: Path, *, seed: int = SEED) -> Foundations:
+    """Train autoencoder and text encoder, or read them from the checkpoints in `work`."""
+    vae = autoencoder.train(work, seed=seed)
+    autoencoder.sharpen(vae, work, seed=seed)
+    return Foundations(vae, *language.train(work, seed=seed))
 
 
 class Album:
@@ -87,27 +104,24 @@ def flow_loss(unet: UNet2DConditionModel, latents: Tensor, embeddings: Tensor, g
     return functional.mse_loss(predicted, noise - latents)
 
 
-def train_unet(
-    work: Path, album: Album, tokenizer: CLIPTokenizer, encoder: CLIPTextModel, *, seed: int, steps: int = STEPS
-) -> UNet2DConditionModel:
+def train_unet(base: Foundations, work: Path, *, seed: int, steps: int = STEPS) -> UNet2DConditionModel:
     torch.manual_seed(seed)
+    album = Album(base.vae, SCENES, torch.Generator().manual_seed(seed))
     run = Run(build_unet(), steps=steps, rate=RATE, decay=0.995, checkpoint=work / "shapes.pt")
     generator = torch.Generator().manual_seed(seed + run.done)
     chance = random.Random(seed + run.done)
     for _ in run:
         latents, captions = album.page(BATCH, generator, chance)
-        embeddings = language.embed(tokenizer, encoder, flow.without_some(captions, chance))
+        embeddings = language.embed(base.tokenizer, base.encoder, flow.without_some(captions, chance))
         run.learn(flow_loss(run.model, latents, embeddings, generator))
     return run.model
 
 
-def assemble(
-    vae: AutoencoderKL, tokenizer: CLIPTokenizer, encoder: CLIPTextModel, unet: UNet2DConditionModel
-) -> StableDiffusionPipeline:
+def assemble(base: Foundations, unet: UNet2DConditionModel) -> StableDiffusionPipeline:
     return StableDiffusionPipeline(
-        vae=vae.eval(),
-        text_encoder=encoder.eval(),
-        tokenizer=tokenizer,
+        vae=base.vae.eval(),
+        text_encoder=base.encoder.eval(),
+        tokenizer=base.tokenizer,
         unet=unet.eval(),
         scheduler=flow.scheduler(),
         safety_checker=None,
@@ -116,10 +130,5 @@ def assemble(
     )
 
 
-def train(work: Path, *, seed: int = SEED) -> StableDiffusionPipeline:
-    """Everything from nothing: autoencoder, text encoder, then the diffusion network on top of both."""
-    vae = autoencoder.train(work, seed=seed)
-    tokenizer, encoder = language.train(work, seed=seed)
-    album = Album(vae, SCENES, torch.Generator().manual_seed(seed))
-    unet = train_unet(work, album, tokenizer, encoder, seed=seed)
-    return assemble(vae, tokenizer, encoder, unet)
+def train(base: Foundations, work: Path, *, seed: int = SEED) -> StableDiffusionPipeline:
+    return assemble(base, train_unet(base, work, seed=seed))
