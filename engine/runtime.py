@@ -46,17 +46,29 @@ def pick_device(*wishes: str) -> str:
     return next(named, "cuda" if torch.cuda.is_available() else "cpu")
 
 
+_SIGNS_OF_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "could not create a primitive",  # oneDNN says no more than that
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell a failed allocation from other failures; torch's CPU allocator and mmap have no error of their own."""
+    """Tell a failed allocation from other failures, also where a library has wrapped it in an error of its own."""
     import torch
 
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _SIGNS_OF_NO_MEMORY)
-
-
-_SIGNS_OF_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError):
+            return True
+        # torch's CPU allocator and mmap have no error of their own.
+        text = str(cause).lower() if isinstance(cause, RuntimeError | OSError) else ""
+        if any(sign in text for sign in _SIGNS_OF_NO_MEMORY):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def release_memory() -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from engine.local import LocalEngine
 from genpulse.schemas.catalog import EngineModel, Size
-from genpulse.schemas.engine import EngineTask
+from genpulse.schemas.engine import EngineOutput, EngineTask, OnProgress
 from genpulse.schemas.states import Operation
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # some tests import torch before the engine does
@@ -75,6 +75,23 @@ def engine(tiny_model: Callable[..., EngineModel], cache_dir: Path) -> LocalEngi
     models["interpolate"] = EngineModel(kind="interpolator", operations=(Operation.VIDEO_INTERPOLATE,))
     models["fake"] = EngineModel(kind="fake")
     return LocalEngine(models, cache_bytes=2**30, cache_dir=cache_dir, device="cpu")
+
+
+@pytest.fixture
+def out_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def run(engine: LocalEngine, out_dir: Path, task: Callable[..., EngineTask]) -> Callable[..., EngineOutput]:
+    """Return a function that runs the task so described on the shared engine."""
+
+    def do(on_progress: OnProgress = lambda done: None, **changes: object) -> EngineOutput:
+        return engine.run(task(**changes), out_dir=out_dir, on_progress=on_progress)
+
+    return do
 
 
 @pytest.fixture

@@ -27,30 +27,27 @@ VIDEOS = [
 
 
 @pytest.mark.parametrize(("name", "class_name"), IMAGES)
-def test_text_to_image(engine, task, tmp_path, name, class_name):
-    output = engine.run(task(model=name), out_dir=tmp_path, on_progress=lambda done: None)
+def test_text_to_image(run, out_dir, name, class_name):
+    output = run(model=name)
     (file,) = output.files
-    assert file == tmp_path / "0.png"
+    assert file == out_dir / "0.png"
     with Image.open(file) as image:
         assert (image.format, image.size, image.mode) == ("PNG", (64, 64), "RGB")
     assert output.parameters["pipeline"] == f"{class_name}Pipeline"
 
 
 @pytest.mark.parametrize(("name", "class_name"), IMAGES)
-def test_image_to_image(engine, task, tmp_path, picture, name, class_name):
-    gentle = task(model=name, operation=Operation.IMAGE_TO_IMAGE, image=picture, strength=0.34)
-    output = engine.run(gentle, out_dir=tmp_path, on_progress=lambda done: None)
+def test_image_to_image(run, picture, name, class_name):
+    output = run(model=name, operation=Operation.IMAGE_TO_IMAGE, image=picture, strength=0.34)
     assert output.parameters["pipeline"] == f"{class_name}Img2ImgPipeline"
     assert output.parameters["strength"] == 0.34
     assert pictures.size_of(output.files[0]) == (64, 64)
 
 
 @pytest.mark.parametrize(("name", "operation", "class_name"), VIDEOS)
-def test_video(engine, task, tmp_path, picture, name, operation, class_name):
+def test_video(run, picture, name, operation, class_name):
     image = picture if operation is Operation.IMAGE_TO_VIDEO else None
-    output = engine.run(
-        task(model=name, operation=operation, image=image), out_dir=tmp_path, on_progress=lambda done: None
-    )
+    output = run(model=name, operation=operation, image=image)
     (file,) = output.files
     clip = video.probe(file)
     assert file.name == "0.mp4"
@@ -58,25 +55,21 @@ def test_video(engine, task, tmp_path, picture, name, operation, class_name):
     assert output.parameters["pipeline"] == class_name
 
 
-def test_another_form_shares_the_weights_and_leaves_the_loaded_pipeline_as_it_was(engine, task, tmp_path, picture):
-    def run(**changes):
-        output = engine.run(task(**changes), out_dir=tmp_path, on_progress=lambda done: None)
-        return output.files[0].read_bytes()
-
-    before = run()
+def test_another_form_shares_the_weights_and_leaves_the_loaded_pipeline_as_it_was(engine, run, picture):
+    before = run().files[0].read_bytes()
     held = engine._store.used("cpu")
     run(operation=Operation.IMAGE_TO_IMAGE, image=picture)
     assert engine._store.used("cpu") == held
-    assert run() == before
+    assert run().files[0].read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("name", "operation"), [("wan", Operation.IMAGE_TO_VIDEO), ("wan-i2v", Operation.TEXT_TO_VIDEO)]
 )
-def test_weights_for_one_operation_are_not_bent_to_the_other(engine, task, tmp_path, picture, name, operation):
+def test_weights_for_one_operation_are_not_bent_to_the_other(run, picture, name, operation):
     image = picture if operation is Operation.IMAGE_TO_VIDEO else None
     with pytest.raises(ModelUnavailable, match="expand_timesteps"):
-        engine.run(task(model=name, operation=operation, image=image), out_dir=tmp_path, on_progress=lambda done: None)
+        run(model=name, operation=operation, image=image)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +79,9 @@ def test_weights_for_one_operation_are_not_bent_to_the_other(engine, task, tmp_p
         ({"model": "sd", "strength": 0.5}, "strength"),
     ],
 )
-def test_an_argument_that_the_class_does_not_heed_is_refused(engine, task, tmp_path, changes, field):
+def test_an_argument_that_the_class_does_not_heed_is_refused(run, changes, field):
     with pytest.raises(InvalidInput, match="leave it out") as caught:
-        engine.run(task(**changes), out_dir=tmp_path, on_progress=lambda done: None)
+        run(**changes)
     assert caught.value.field == field
 
 
