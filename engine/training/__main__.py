@@ -1,4 +1,4 @@
-"""Trains the shipped pipelines and measures them: `python -m engine.training shapes | motion | score`."""
+"""Trains, measures and shows the shipped pipelines: `python -m engine.training shapes | motion | score | gallery`."""
 
 import argparse
 import os
@@ -16,14 +16,15 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(arguments.threads)
-    {"shapes": _shapes, "motion": _motion, "score": _score}[arguments.command](arguments)
+    {"shapes": _shapes, "motion": _motion, "score": _score, "gallery": _gallery}[arguments.command](arguments)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m engine.training", description=__doc__)
-    parser.add_argument("command", choices=("shapes", "motion", "score"))
+    parser.add_argument("command", choices=("shapes", "motion", "score", "gallery"))
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="checkpoints, to go on from")
     parser.add_argument("--models", type=Path, default=MODELS, help="where the pipeline folders are")
+    parser.add_argument("--images", type=Path, default=Path("docs/images"), help="where contact sheets go")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -47,6 +48,13 @@ def _score(arguments: argparse.Namespace) -> None:
 
     print(exam.report(exam.judge_pictures(folder.read(arguments.models / "shapes"), exam.picture_cases())))
     print(exam.report(exam.judge_clips(folder.read(arguments.models / "motion"), exam.clip_cases())))
+
+
+def _gallery(arguments: argparse.Namespace) -> None:
+    from engine.training import folder, gallery
+
+    gallery.shapes_sheet(folder.read(arguments.models / "shapes"), arguments.images / "shapes.png")
+    gallery.motion_sheet(folder.read(arguments.models / "motion"), arguments.images / "motion.png")
 
 
 if __name__ == "__main__":

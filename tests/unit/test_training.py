@@ -211,7 +211,8 @@ def test_an_untrained_pipeline_survives_its_folder(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     tokenizer = language.build_tokenizer()
-    pipeline = shapes.assemble(autoencoder.build(), tokenizer, language.build_encoder(tokenizer), shapes.build_unet())
+    base = shapes.Foundations(autoencoder.build(), tokenizer, language.build_encoder(tokenizer))
+    pipeline = shapes.assemble(base, shapes.build_unet())
     folder.write(pipeline, tmp_path)
     restored = folder.read(tmp_path)
     assert {module.dtype for module in (restored.unet, restored.vae, restored.text_encoder)} == {torch.float32}
