@@ -52,9 +52,9 @@ def _greet(stack: EmbeddedStack, *, show_key: bool) -> None:
     lines = {"API and dashboard": stack.api_url, "API reference": f"{stack.api_url}/docs"}
     if stack.ui_url:
         lines["Temporal Web UI"] = stack.ui_url
-    lines["Logs"] = str(stack.data_dir.path / "logs")
     if show_key:
         lines["Admin key"] = f"[bold]{stack.admin_key}[/]"
+    lines["Logs"] = str(stack.data_dir.path / "logs")
     console.print("[bold green]GenPulse is ready.[/]")
     for label, value in lines.items():
         console.print(f"  {label:<19}{value}")

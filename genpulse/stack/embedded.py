@@ -83,7 +83,7 @@ class EmbeddedStack:
         if self._own_temporal:
             await prepare_namespace(self.temporal_address, _namespace(self.environment))
         await self.start("api", *_WORKERS)
-        await self.guard(self._become_ready())
+        await self.guard(self.wait_until_ready())
 
     async def bring_down(self) -> None:
         """Stop everything that runs. Interrupted in the middle, it kills what is left."""
@@ -113,20 +113,21 @@ class EmbeddedStack:
             watching.cancel()
             await asyncio.gather(working, watching, return_exceptions=True)
 
-    async def _watch(self) -> Never:
-        while True:
-            for name, process in self._processes.items():
-                if process.failures >= _HOPELESS_FAILURES:
-                    raise StackError(_with_log(f"{name} keeps ending", self.data_dir, name))
-            await asyncio.sleep(_PAUSE)
-
-    async def _become_ready(self) -> None:
+    async def wait_until_ready(self) -> None:
+        """Return once a submission would work. Raises StackError when that takes too long."""
         deadline = time.monotonic() + _READY_SECONDS
         async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
             while not await _answers(client, f"{self.api_url}/readyz"):
                 if time.monotonic() > deadline:
                     raise StackError(_with_log("The API did not become ready", self.data_dir, "api"))
                 await asyncio.sleep(_PAUSE)
+
+    async def _watch(self) -> Never:
+        while True:
+            for name, process in self._processes.items():
+                if process.failures >= _HOPELESS_FAILURES:
+                    raise StackError(_with_log(f"{name} keeps ending", self.data_dir, name))
+            await asyncio.sleep(_PAUSE)
 
 
 @asynccontextmanager

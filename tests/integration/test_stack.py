@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from genpulse.client import Client
@@ -42,11 +41,6 @@ def pids_in(data_dir: Path) -> dict[str, int]:
     return {file.stem: int(file.read_text()) for file in (data_dir / "run").glob("*.pid")}
 
 
-async def is_ready(stack: EmbeddedStack) -> bool:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        return (await client.get(f"{stack.api_url}/readyz")).status_code == 200
-
-
 @asynccontextmanager
 async def command(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """`genpulse …` as a process of its own."""
@@ -63,40 +57,60 @@ async def command(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await process.communicate()
 
 
+@asynccontextmanager
+async def up(data_dir: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """`genpulse up`, ready, and what it has printed so far."""
+    async with command("up", *FREE_PORTS, "--data-dir", str(data_dir)) as process:
+        assert process.stdout is not None
+        text = await asyncio.wait_for(process.stdout.readuntil(b"/logs\n"), PATIENCE)
+        yield process, text.decode()
+
+
 FREE_PORTS = ("--port", "0", "--temporal-port", "0", "--ui-port", "0")
 
 
-async def test_every_process_runs_until_the_stack_is_left(tmp_path: Path) -> None:
-    async with embedded_stack(tmp_path) as stack:
-        pids = pids_in(tmp_path)
-        assert pids.keys() == PROCESSES
-        assert {name: stack.pid(name) for name in PROCESSES} == pids
-        assert all(map(runs, pids.values()))
-        assert await is_ready(stack)
-        async with Client(stack.api_url, stack.admin_key) as client:
-            assert "local/shapes" in {model.id for model in await client.models()}
-    assert not any(map(runs, pids.values()))
-    assert pids_in(tmp_path) == {}
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedStack]:
+    async with embedded_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
 
 
-async def test_the_api_comes_first_where_cores_are_scarce(tmp_path: Path) -> None:
-    async with embedded_stack(tmp_path):
-        niceness = {name: os.getpriority(os.PRIO_PROCESS, pid) for name, pid in pids_in(tmp_path).items()}
+async def test_every_process_runs_and_the_api_answers(stack: EmbeddedStack) -> None:
+    await eventually(lambda: pids_in(stack.data_dir.path).keys() == PROCESSES)
+    pids = pids_in(stack.data_dir.path)
+    assert {name: stack.pid(name) for name in PROCESSES} == pids
+    assert all(map(runs, pids.values()))
+    async with Client(stack.api_url, stack.admin_key) as client:
+        assert "local/shapes" in {model.id for model in await client.models()}
+
+
+async def test_the_api_comes_first_where_cores_are_scarce(stack: EmbeddedStack) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert niceness == {"api": own, "worker": own + 5, "worker-gpu": own + 5, "temporal": own + 5}
+    wanted = {"api": own, "worker": own + 5, "worker-gpu": own + 5, "temporal": own + 5}
+    await eventually(lambda: _niceness(pids_in(stack.data_dir.path)) == wanted)
 
 
-async def test_a_process_that_is_killed_is_started_again(tmp_path: Path) -> None:
-    said: list[str] = []
-    async with embedded_stack(tmp_path, report=said.append) as stack:
-        for name in ("worker", "temporal", "api"):
-            killed = stack.pid(name)
-            assert killed is not None
-            os.kill(killed, signal.SIGKILL)
-            while pids_in(tmp_path).get(name, killed) == killed:
-                await asyncio.sleep(0.02)
-    assert [sentence.split()[0] for sentence in said] == ["worker", "temporal", "api"]
-    assert all("signal 9" in sentence for sentence in said)
+def _niceness(pids: dict[str, int]) -> dict[str, int]:
+    return {name: os.getpriority(os.PRIO_PROCESS, pid) for name, pid in pids.items() if runs(pid)}
+
+
+@pytest.mark.parametrize("name", ["worker", "temporal", "api"])
+async def test_a_process_that_is_killed_is_started_again(stack: EmbeddedStack, name: str) -> None:
+    killed = stack.pid(name)
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    await eventually(lambda: pids_in(stack.data_dir.path).get(name, killed) != killed)
+    assert stack.pid(name) == pids_in(stack.data_dir.path)[name]
+    await stack.wait_until_ready()
+
+
+async def test_a_process_that_is_stopped_stays_stopped_until_it_is_started(stack: EmbeddedStack) -> None:
+    await stack.stop("worker")
+    await asyncio.sleep(1)  # longer than a restart takes
+    assert stack.pid("worker") is None
+    assert "worker" not in pids_in(stack.data_dir.path)
+    await stack.start("worker")
+    assert stack.pid("worker") == pids_in(stack.data_dir.path)["worker"]
 
 
 async def test_keys_and_signing_key_are_kept_and_private(tmp_path: Path) -> None:
@@ -138,38 +152,27 @@ async def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path: P
     assert pids_in(tmp_path) == {}
 
 
-async def test_terminated_it_stops_everything_and_starts_again_with_the_same_key(tmp_path: Path) -> None:
-    keys = []
-    for _ in range(2):
-        async with command("up", *FREE_PORTS, "--data-dir", str(tmp_path)) as up:
-            assert up.stdout is not None
-            text = (await asyncio.wait_for(up.stdout.readuntil(b"Logs"), PATIENCE)).decode()
-            assert "GenPulse is ready" in text
-            pids = pids_in(tmp_path)
-            keys.append(read_admin_key(tmp_path))
-            up.terminate()
-            rest, _ = await up.communicate()
-            assert up.returncode == 0, rest.decode()
-            assert (str(keys[0]) in text + rest.decode()) == (len(keys) == 1), "the key is shown once"
-        assert pids.keys() == PROCESSES
-        assert not any(map(runs, pids.values()))
-    assert keys[0] == keys[1]
-
-
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(sys.platform != "linux", reason="only there can children end with their parent")
-async def test_children_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
-    async with command("up", *FREE_PORTS, "--data-dir", str(tmp_path)) as up:
-        assert up.stdout is not None
-        await asyncio.wait_for(up.stdout.readuntil(b"Logs"), PATIENCE)
-        pids = pids_in(tmp_path)
-        up.kill()
-        await up.communicate()
+async def test_killed_or_terminated_it_leaves_no_process_and_goes_on_with_the_same_key(tmp_path: Path) -> None:
+    async with up(tmp_path) as (killed, text):
+        pids, key = pids_in(tmp_path), read_admin_key(tmp_path)
+        killed.kill()
+        await killed.wait()
+        await eventually(lambda: not any(map(runs, pids.values())))
     assert pids.keys() == PROCESSES
-    await eventually(lambda: not any(map(runs, pids.values())))
-    assert pids_in(tmp_path) == pids, "nobody was left to remove them"
-    with DataDir(tmp_path).locked():
-        DataDir(tmp_path).clean_up_former_run()
+    assert pids_in(tmp_path) == pids, "nobody was left to remove the files"
+    assert str(key) in text
+
+    async with up(tmp_path) as (terminated, text):
+        pids = pids_in(tmp_path)
+        terminated.terminate()
+        assert await terminated.wait() == 0
+    assert pids.keys() == PROCESSES
+    assert not any(map(runs, pids.values()))
     assert pids_in(tmp_path) == {}
+    assert read_admin_key(tmp_path) == key
+    assert str(key) not in text, "it is shown once"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to tell whose a process is")
