@@ -194,7 +194,7 @@ def _is_cropped(size: Size, to: Size) -> bool:
 def _smaller_sizes(size: Size, rules: ImageRules, *, fixed: bool) -> Iterator[Size]:
     """The size itself and, where the next step leaves it open, ever smaller ones."""
     yield size
-    if fixed or rules.sizes:
+    if fixed:
         return
     for shrink in _SHRINKS:
         smaller = fitting_size(Size(max(1, round(size.width * shrink)), max(1, round(size.height * shrink))), rules)

@@ -271,8 +271,8 @@ Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[int]:
-    """A server on 127.0.0.1 that hands each request's head to `answer`; gives its port."""
+async def serving(answer: Answer, address: str = "127.0.0.1") -> AsyncIterator[int]:
+    """A local server that hands each request's head to `answer`; gives its port."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -283,7 +283,7 @@ async def serving(answer: Answer) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(talk, address, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -347,6 +347,16 @@ async def test_the_connection_goes_to_the_judged_address_under_the_url_s_name(cl
     assert f"\r\nHost: media.example:{port}\r\n".encode() in heads[0]
 
 
+async def test_the_connection_goes_to_no_other_address(tmp_path):
+    async with (
+        serving(saying(b"ok"), "127.0.0.3") as port,
+        http_client(allow_private=True, resolve=names(media="127.0.0.3", other="127.0.0.1")) as client,
+    ):
+        assert await download(client, f"http://media.example:{port}/", tmp_path / "f", max_bytes=9, timeout=5) == 2
+        with pytest.raises(AssetUnavailable):
+            await download(client, f"http://other.example:{port}/", tmp_path / "f", max_bytes=9, timeout=5)
+
+
 async def test_tls_is_asked_for_the_url_s_name(fetch):
     hellos = []
 
@@ -401,6 +411,17 @@ async def test_a_trusted_host_is_reached_at_its_port_only(tmp_path):
             for url in (f"http://127.0.0.1:{other}/", f"http://localhost:{port}/", f"http://u@127.0.0.1:{port}/"):
                 with pytest.raises(UnsafeUrl):
                     await client.get(url)
+
+
+async def test_trust_is_for_one_port_of_one_host_both_before_and_after_resolving():
+    guard = AddressGuard(trusted=frozenset({("comfy", 8188), ("127.0.0.1", 8188)}))
+    guard.check_url("http://127.0.0.1:8188/")
+    with pytest.raises(UnsafeUrl):
+        guard.check_url("http://127.0.0.1:8189/")
+    resolve = names(comfy="10.0.0.1")
+    assert await guard.addresses("comfy", 8188, resolve) == [ip_address("10.0.0.1")]
+    with pytest.raises(UnsafeUrl):
+        await guard.addresses("comfy", 8189, resolve)
 
 
 async def test_the_environment_s_proxy_is_ignored(monkeypatch):

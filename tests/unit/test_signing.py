@@ -82,6 +82,13 @@ def test_links_of_a_retired_key_stay_valid_and_new_ones_use_the_new_key():
         LinkSigner(NEW).verify(PATH, old_link, now=NOON)
 
 
+def test_the_key_s_id_is_signed_too():
+    twin = SigningKey("k3", NEW.secret)
+    signer = LinkSigner(NEW, retired=(twin,))
+    with pytest.raises(Forbidden, match="signature is wrong"):
+        signer.verify(PATH, query(signer) | {"key": "k3"}, now=NOON)
+
+
 def test_parts_cannot_be_shifted_into_one_another():
     signer = LinkSigner(NEW)
     link = query(signer, "7\n/x")
