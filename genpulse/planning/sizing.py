@@ -80,9 +80,7 @@ def _from_list(wanted: Size, rules: SizeRules, path: str) -> Size:
     alike = [size for size in rules.sizes if _same_aspect(size, wanted)]
     if not alike:
         known = ", ".join(f"{size.width}x{size.height}" for size in rules.sizes)
-        raise InvalidInput(
-            f"This model makes {known}; no other shape.", field=path
-        )
+        raise InvalidInput(f"This model makes {known}; no other shape.", field=path)
     fitting = [size for size in alike if size.width <= wanted.width]
     if not fitting:
         least = min(alike)

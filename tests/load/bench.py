@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +42,9 @@ REPORT = Path("docs/benchmarks.md")
 
 @dataclass
 class Cpu:
-    """CPU milliseconds that processes used between two looks."""
+    """CPU milliseconds that groups of processes used between two looks; a group may change in between."""
 
-    pids: Mapping[str, Iterable[int]]
+    groups: Mapping[str, Callable[[], Iterable[int]]]
     before: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -54,7 +55,7 @@ class Cpu:
         return {name: now[name] - self.before[name] for name in now}
 
     def _now(self) -> dict[str, float]:
-        return {name: sum(_cpu_ms(pid) for pid in pids) for name, pids in self.pids.items()}
+        return {name: sum(map(_cpu_ms, pids())) for name, pids in self.groups.items()}
 
 
 @dataclass
@@ -75,7 +76,7 @@ async def main() -> Figures:
     with postgres_server(durable=True) as postgres, tempfile.TemporaryDirectory(prefix="genpulse-bench-") as folder:
         url = await postgres.create_database()
         environment = {"GENPULSE_DATABASE__URL": url, "GENPULSE_TELEMETRY__LOG_LEVEL": "warning"}
-        async with embedded_stack(Path(folder), ports=Ports.free(), environment=environment) as stack:
+        async with embedded_stack(Path(folder), ports=Ports(), environment=environment) as stack:
             await stack.stop("worker-gpu")  # no model runs here; its idle polling would only be noise
             return await _measure(stack, postgres, url)
 
@@ -87,7 +88,7 @@ async def _measure(stack: EmbeddedStack, postgres: PostgresServer, url: str) -> 
     await _drained(database)
     bare_cpu, bare_rate = await _bare(stack, client)
     single = await _single(stack)
-    cpu = Cpu({name: [stack.pid(name) or 0] for name in ("api", "worker", "temporal")} | {"postgres": postgres.pids()})
+    cpu = Cpu({name: _process(stack, name) for name in ("api", "worker", "temporal")} | {"postgres": postgres.pids})
     cpu.start()
     started = time.perf_counter()
     burst = await submit_many(stack.api_url, stack.admin_key, BODY, callers=CALLERS, count=SUBMISSIONS)
@@ -127,7 +128,7 @@ async def _bare(stack: EmbeddedStack, client: Client) -> tuple[dict[str, float],
     queue = f"bare-{uuid.uuid4()}"
     async with _bare_worker(stack.temporal_address, queue) as pid:
         await _run_bare(client, queue, WARM_UP)
-        cpu = Cpu({"worker": [pid], "temporal": [stack.pid("temporal") or 0], "client": [os.getpid()]})
+        cpu = Cpu({"worker": lambda: [pid], "temporal": _process(stack, "temporal"), "client": lambda: [os.getpid()]})
         cpu.start()
         started = time.perf_counter()
         await _run_bare(client, queue, BARE)
@@ -178,9 +179,16 @@ async def _events(client: Client, generation_id: str) -> int:
     return len([event async for event in client.get_workflow_handle(generation_id).fetch_history_events()])
 
 
+def _process(stack: EmbeddedStack, name: str) -> Callable[[], list[int]]:
+    return lambda: [stack.pid(name) or 0]
+
+
 def _cpu_ms(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+    """Its own time and that of its children that have ended; none for a process that has ended itself."""
+    with contextlib.suppress(FileNotFoundError):
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return sum(int(ticks) for ticks in fields[11:15]) * 1000 / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _rows(figures: Figures) -> list[tuple[str, str, str]]:
