@@ -34,6 +34,7 @@ from genpulse.schemas.engine import Engine
 from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, QUEUES, WORKFLOW_QUEUE
 from genpulse.settings import Settings
 from genpulse.storage import Storage
+from genpulse.sweep import Sweeper
 from genpulse.temporal import TemporalConnection
 from workflows.generation import GenerationWorkflow
 
@@ -51,6 +52,7 @@ class Services:
 
     settings: Settings
     database: Database
+    storage: Storage
     records: Records
     assets: Assets
     catalog: Catalog
@@ -68,7 +70,7 @@ async def run_worker(settings: Settings, queues: Sequence[str]) -> None:
         if client is None:
             return
         if WORKFLOW_QUEUE in queues:
-            await _start_dispatcher(services, connection, stack)
+            await _start_upkeep(services, connection, stack)
         for build in builders:
             await stack.enter_async_context(build(client))
         log.info("worker.ready", queues=list(queues))
@@ -105,22 +107,24 @@ async def _services(settings: Settings, stack: AsyncExitStack) -> Services:
     return Services(
         settings=settings,
         database=database,
+        storage=storage,
         records=Records(database),
         assets=Assets(database, storage, client, limits),
         catalog=load_catalog(engine_models(settings.engine.models)),
     )
 
 
-async def _start_dispatcher(services: Services, connection: TemporalConnection, stack: AsyncExitStack) -> None:
-    """Take over what an API process accepted and could not deliver before it died."""
+async def _start_upkeep(services: Services, connection: TemporalConnection, stack: AsyncExitStack) -> None:
+    """Besides workflows: take over what an API process accepted before it died, and drop files that nobody needs."""
     dispatcher = Dispatcher(services.database, connection, interval=_TAKE_OVER_AFTER, min_age=_TAKE_OVER_AFTER)
-    task = asyncio.create_task(dispatcher.run())
+    sweeper = Sweeper(services.database, services.storage)
+    for work in (dispatcher.run(), sweeper.run()):
+        stack.push_async_callback(_cancelled, asyncio.create_task(work))
 
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.wait([task])
 
-    stack.push_async_callback(stop)
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 WorkerBuilder = Callable[[Client], Worker]

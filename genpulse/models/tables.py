@@ -135,6 +135,7 @@ class AssetRow(SQLModel, table=True):
         UniqueConstraint("generation_id", "position", "output_index"),
         Index("ix_asset_tenant_id_id", "tenant_id", "id"),
         Index("ix_asset_sha256", "sha256"),
+        Index("ix_asset_poster_sha256", "poster_sha256"),
     )
 
     id: str = Field(primary_key=True, max_length=40)

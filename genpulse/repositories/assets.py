@@ -71,7 +71,8 @@ async def remove(session: AsyncSession, tenant_id: str, asset_id: str) -> bool:
     return (await session.execute(query.returning(col(AssetRow.id)))).first() is not None
 
 
-async def blob_in_use(session: AsyncSession, sha256: str) -> bool:
-    """Whether any asset, of whatever tenant, still needs these bytes."""
-    query = select(col(AssetRow.id)).where((col(AssetRow.sha256) == sha256) | (col(AssetRow.poster_sha256) == sha256))
-    return (await session.execute(query.limit(1))).first() is not None
+async def blobs_in_use(session: AsyncSession, sha256s: Sequence[str]) -> set[str]:
+    """Those of these contents that some asset, of whatever tenant, still needs."""
+    contents = select(col(AssetRow.sha256)).where(col(AssetRow.sha256).in_(sha256s))
+    posters = select(col(AssetRow.poster_sha256)).where(col(AssetRow.poster_sha256).in_(sha256s))
+    return {row[0] for row in await session.execute(contents.union(posters))}

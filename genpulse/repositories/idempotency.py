@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -20,8 +18,3 @@ async def get(session: AsyncSession, tenant_id: str, key: str) -> IdempotencyRow
 async def add(session: AsyncSession, row: IdempotencyRow) -> None:
     """Record a key. Raises IntegrityError when another request was first."""
     await session.execute(insert(IdempotencyRow), [row.model_dump()])
-
-
-async def forget_older(session: AsyncSession, before: datetime) -> None:
-    """Forget keys past their lifetime."""
-    await session.execute(delete(IdempotencyRow).where(col(IdempotencyRow.created_at) < before))

@@ -142,6 +142,7 @@ def _create_asset() -> None:
     )
     op.create_index("ix_asset_tenant_id_id", "asset", ["tenant_id", "id"])
     op.create_index("ix_asset_sha256", "asset", ["sha256"])
+    op.create_index("ix_asset_poster_sha256", "asset", ["poster_sha256"])
 
 
 def _create_event() -> None:
