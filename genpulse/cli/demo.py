@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +23,8 @@ console = Console(highlight=False)
 #: Kept from run to run, like any stack's: `genpulse up --data-dir .genpulse-demo` shows every demo that ran here.
 DATA_DIR = Path(".genpulse-demo")
 OUT = Path("genpulse-demo")
+UI_PORT = 8233
+"""Where `genpulse up` puts the Temporal Web UI."""
 
 CHAIN: dict[str, Any] = {
     "steps": [
@@ -54,7 +57,6 @@ async def run() -> None:
     with terminating_like_interrupt():
         console.print("Starting Temporal, the API and the workers …", style="dim")
         async with embedded_stack(DATA_DIR, report=_report) as stack:
-            console.print(f"[dim]API {stack.api_url} · Temporal Web UI {stack.ui_url}[/]")
             async with Client(stack.api_url, stack.admin_key) as client:
                 generation = await stack.guard(_run_chain(client, stack))
                 files = await _save_all(client, generation)
@@ -63,7 +65,10 @@ async def run() -> None:
 
 
 async def _run_chain(client: Client, stack: EmbeddedStack) -> Generation:
-    generation = await follow(client, await client.submit(CHAIN), console)
+    submitted = await client.submit(CHAIN)
+    if submitted.links.temporal:
+        console.print(f"Its workflow: {submitted.links.temporal}", style="dim", soft_wrap=True)
+    generation = await follow(client, submitted, console)
     if error := failure(generation):
         logs = "\n\n".join(
             f"{stack.data_dir.log_file(name)}:\n{stack.data_dir.log_tail(name)}" for name in ("worker", "worker-gpu")
@@ -78,9 +83,8 @@ async def _save_all(client: Client, generation: Generation) -> dict[str, list[Pa
 
 
 def _table(generation: Generation, files: dict[str, list[Path]]) -> Table:
-    table = Table(
-        "step", "model", "seconds", "size", "frames", "file", title="What the chain made", title_justify="left"
-    )
+    table = Table("step", "model", "seconds", "size", "frames", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", no_wrap=True)  # to be copied whole
     for step in generation.steps:
         for asset, file in zip(step.outputs, files[step.id], strict=True):
             size = f"{asset.width}×{asset.height}"
@@ -91,10 +95,11 @@ def _table(generation: Generation, files: dict[str, list[Path]]) -> Table:
 def _conclude(generation: Generation) -> None:
     assert generation.finished_at is not None
     console.print(f"The chain took {_in_seconds(generation.finished_at - generation.created_at)} s.")
-    if generation.links.temporal:
-        # The stack stops now, so an address with a free port alone would lead nowhere.
-        console.print(f"Its workflow: {generation.links.temporal}", soft_wrap=True)
-        console.print(f"To look at it again: genpulse up --data-dir {DATA_DIR}", style="dim")
+    # The stack stops now, and with it the Web UI on its free port; this is where it will be.
+    workflow = f"http://127.0.0.1:{UI_PORT}/namespaces/default/workflows/{generation.id}"
+    console.print(
+        f"To look at it again: genpulse up --data-dir {DATA_DIR}, then {workflow}", style="dim", soft_wrap=True
+    )
 
 
 def _seconds(step: Step) -> str:

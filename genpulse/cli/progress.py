@@ -47,7 +47,6 @@ class StepBars:
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
             console=console,
         )
         self._tasks = {step.id: self._add(step) for step in generation.steps}
@@ -67,14 +66,12 @@ class StepBars:
 
     def _add(self, step: Step) -> TaskID:
         description = f"[bold]{step.id}[/] {step.operation} [dim]{step.model}"
-        task = self.progress.add_task(description, total=1.0, start=False, note="")
+        task = self.progress.add_task(description, total=1.0, start=False)
         self.progress.update(task, completed=step.progress)
         return task
 
     def _show_attempt(self, task: TaskID, event: Event) -> None:
         if event.data["status"] == "running":
             self.progress.start_task(task)
-            number = event.data.get("number", 1)
-            self.progress.update(task, note=f"attempt {number}" if number > 1 else "")
         elif error := event.data.get("error"):
-            self.progress.update(task, note=error["message"])
+            self.progress.console.print(f"{event.data['step']}: {error['message']}", style="yellow", markup=False)

@@ -15,6 +15,7 @@ from genpulse.stack.errors import StackError
 
 DATA_DIR_VARIABLE = "GENPULSE_DATA_DIR"
 _ADMIN_KEY = "admin_key"
+_LOG_LINE = 400
 
 
 class DataDir:
@@ -33,7 +34,7 @@ class DataDir:
         """The end of a process's log, to show beside an error."""
         try:
             with self.log_file(name).open(encoding="utf-8", errors="replace") as log:
-                return "".join(deque(log, lines)).rstrip()
+                return "\n".join(line.rstrip()[:_LOG_LINE] for line in deque(log, lines))
         except FileNotFoundError:
             return ""
 
