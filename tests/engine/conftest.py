@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def clip(tmp_path: Path) -> Iterator[Path]:
+def clip(tmp_path: Path) -> Path:
     """Eight frames of a disc that moves 8 pixels to the right each, at 8 frames per second."""
     from fractions import Fraction
 

@@ -12,7 +12,7 @@ from genpulse.schemas.states import Operation
 
 
 def test_pictures_are_real(task, tmp_path):
-    seen = []
+    seen: list[float] = []
     output = FakeEngine().run(task(count=2), out_dir=tmp_path, on_progress=seen.append)
     assert [file.name for file in output.files] == ["0.png", "1.png"]
     assert pictures.read(output.files[1]).size == (64, 64)

@@ -30,11 +30,11 @@ def discs(count: int, step: float = 8, fps: int = 8) -> list[av.VideoFrame]:
 
 
 def test_without_a_rate_the_frames_are_doubled_and_the_disc_lands_between_its_neighbours(run, clip):
-    seen = []
+    seen: list[float] = []
     output = run(on_progress=seen.append, model="interpolate", operation=OPERATION, video=clip)
     (file,) = output.files
     made = video.probe(file)
-    assert (made.fps, made.frames, made.duration) == (16, 16, 1.0)
+    assert (float(made.fps), made.frames, made.duration) == (16, 16, 1.0)
     places = [place(frame) for frame in video.decode(file)]
     assert places[:15] == pytest.approx([24 + 4 * index for index in range(15)], abs=0.7)
     assert places[15] == pytest.approx(80, abs=0.7)

@@ -43,12 +43,12 @@ STORY = """
 """
 
 
+@pytest.mark.timeout(600)  # a second process loads the libraries
 def test_running_out_is_reported_with_sizes_and_the_engine_goes_on(tiny_model, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(STORY), tiny_model("sd").source, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from PIL import ImageChops
 
@@ -47,7 +48,7 @@ class Canceller:
     ids=["picture", "pictures", "clips", "interpolated"],
 )
 def test_progress_rises_to_one(run, changes):
-    seen = []
+    seen: list[float] = []
     run(seen.append, **changes)
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == (0, 1)
@@ -55,7 +56,7 @@ def test_progress_rises_to_one(run, changes):
 
 
 def test_progress_is_reported_for_each_step(run):
-    seen = []
+    seen: list[float] = []
     run(seen.append, steps=9)
     assert [round(done, 2) for done in seen[2:11]] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
@@ -109,7 +110,7 @@ def test_each_picture_of_several_is_the_one_of_its_own_seed(run):
     assert images[0] != images[1]
     for offset, image in enumerate(images):
         difference = ImageChops.difference(pictures.read(run(seed=7 + offset).files[0]), image)
-        assert max(high for _, high in difference.getextrema()) <= 1  # a batch rounds differently
+        assert np.asarray(difference).max() <= 1  # a batch rounds differently
 
 
 def test_what_was_really_used_is_reported(run, picture):
