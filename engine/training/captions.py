@@ -126,10 +126,14 @@ def say(meaning: Meaning, chance: random.Random) -> str:
         parts.append(_motion(meaning.motion, chance))
     if meaning.position is not None and (meaning.position != CENTRE or chance.random() < 0.3):
         parts.insert(chance.choice((1, len(parts))), _place(meaning.position, chance))
-    if meaning.background is not None:
-        parts.append(chance.choice(BACKGROUND_PHRASES).format(_word(COLOUR_WORDS, COLOURS, meaning.background, chance)))
-        if chance.random() < 0.25:
-            parts[1:] = chance.sample(parts[1:], len(parts) - 1)
+    if meaning.background is None:
+        return _decorate(parts, chance)
+    behind = chance.choice(BACKGROUND_PHRASES).format(_word(COLOUR_WORDS, COLOURS, meaning.background, chance))
+    if chance.random() < 0.12:
+        return _decorate([f"{behind},", *parts], chance)
+    parts.append(behind)
+    if chance.random() < 0.25:
+        parts[1:] = chance.sample(parts[1:], len(parts) - 1)
     return _decorate(parts, chance)
 
 

@@ -12,7 +12,7 @@ TIMESTEPS = 1000
 def scheduler() -> DPMSolverMultistepScheduler:
     """A second order solver of the same straight paths; the Stable Diffusion pipelines accept it as it is."""
     return DPMSolverMultistepScheduler(
-        num_train_timesteps=TIMESTEPS, prediction_type="flow_prediction", use_flow_sigmas=True
+        num_train_timesteps=TIMESTEPS, prediction_type="flow_prediction", use_flow_sigmas=True, steps_offset=1
     )
 
 

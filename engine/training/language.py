@@ -16,9 +16,9 @@ from engine.training.optimise import Run
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENS = 32
 WIDTH = 128
-STEPS = 700
 BATCH = 64
-RATE = 1.5e-3
+# Steps and peak learning rate.
+ROUNDS = ((700, 1.5e-3), (250, 5e-4))
 
 # The last answer of the first three and of the motion means "the caption does not say".
 ANSWERS = (len(SHAPES) + 1, len(COLOURS) + 1, len(COLOURS) + 1, len(POSITIONS), len(SIZES), len(MOTION_NAMES) + 1)
@@ -129,16 +129,17 @@ def _answers(meaning: Meaning) -> list[int]:
     return [count - 1 if value is None else value for value, count in zip(given, ANSWERS, strict=True)]
 
 
-def train(work: Path, *, seed: int, steps: int = STEPS) -> tuple[CLIPTokenizer, CLIPTextModel]:
+def train(work: Path, *, seed: int) -> tuple[CLIPTokenizer, CLIPTextModel]:
     """Teach a fresh text encoder to read; returns it without the heads, ready to be frozen."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     reader = Reader(build_encoder(tokenizer))
-    run = Run(reader, steps=steps, rate=RATE, checkpoint=work / "language.pt")
-    chance = random.Random(seed + run.done)
-    for _ in run:
-        captions, answers = lesson(BATCH, chance)
-        run.learn(reading_loss(reader, token_ids(tokenizer, captions), answers))
+    for number, (steps, rate) in enumerate(ROUNDS):
+        run = Run(reader, steps=steps, rate=rate, checkpoint=work / f"language-{number}.pt")
+        chance = random.Random(seed + 1000 * number + run.done)
+        for _ in run:
+            captions, answers = lesson(BATCH, chance)
+            run.learn(reading_loss(reader, token_ids(tokenizer, captions), answers))
     return tokenizer, reader.encoder
 
 

@@ -1,7 +1,7 @@
 """`local/motion`: a picture and words such as "moving right" to a short clip, as a PIA pipeline.
 
-The network is built like the one of `local/shapes`, with attention over time between its layers and the latents of
-the first picture as further input channels. Autoencoder and text encoder are those of `local/shapes`.
+The network is the one of `local/shapes` after its first round of training, with attention over time between its
+layers and the latents of the first picture as further input channels. Autoencoder and text encoder are the same.
 """
 
 import random
@@ -24,15 +24,14 @@ from engine.training import autoencoder, flow, language
 from engine.training.captions import MOTION_NAMES, MOTIONS, Meaning, say, say_motion_only
 from engine.training.drawing import PIXELS, Attributes, Placement, draw, inside, place
 from engine.training.optimise import Run
-from engine.training.shapes import Foundations, meaning_of, scenes
-from engine.training.shapes import build_unet as build_picture_unet
+from engine.training.shapes import ROUNDS, Foundations, meaning_of, scenes, train_unet
 
 SEED = 2
 FRAMES = 8
 TRAVEL = 24.0  # pixels from the first frame to the last, where the picture has room for it
-STEPS = 1600
+STEPS = 2000
 BATCH = 4
-RATE = 1.5e-3
+RATE = 1.2e-3
 CLIPS = 1536
 
 # Played backwards a clip shows the opposite motion: twice as many clips for nothing.
@@ -155,8 +154,9 @@ def flow_loss(unet: UNetMotionModel, clips: Tensor, embeddings: Tensor, generato
 
 def train(base: Foundations, work: Path, *, seed: int = SEED, steps: int = STEPS) -> PIAPipeline:
     """Train on drawn clips, on top of the finished autoencoder and text encoder."""
+    start = train_unet(base, work, rounds=ROUNDS[:1])
     torch.manual_seed(seed)
-    run = Run(build_unet(build_picture_unet()), steps=steps, rate=RATE, decay=0.995, checkpoint=work / "motion.pt")
+    run = Run(build_unet(start), steps=steps, rate=RATE, decay=0.995, checkpoint=work / "motion.pt")
     reel = Reel(base.vae, CLIPS, torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + run.done)
     chance = random.Random(seed + run.done)

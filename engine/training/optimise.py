@@ -75,6 +75,10 @@ class Run:
                 self._recent.clear()
             if self.done % (10 * self.report_every) == 0 or self.done == self.steps:
                 self._save()
+        self.settle()
+
+    def settle(self) -> None:
+        """End with the average of the weights, which is what the run is for."""
         self.model.load_state_dict(self.average.weights)
         self.model.eval()
 

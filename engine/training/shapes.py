@@ -1,6 +1,7 @@
 """`local/shapes`: text to a picture of one coloured shape, as a Stable Diffusion pipeline of a few megabytes."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,9 @@ from engine.training.drawing import PIXELS, Attributes, draw, place, sample_attr
 from engine.training.optimise import Run
 
 SEED = 1
-STEPS = 1600
-BATCH = 32
-RATE = 1.5e-3
 SCENES = 8192
+# Steps, pictures to a step and peak learning rate: each round has scenes of its own and ends with small steps.
+ROUNDS = ((1600, 32, 1.5e-3), (1600, 48, 1.0e-3))
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -104,17 +104,27 @@ def flow_loss(unet: UNet2DConditionModel, latents: Tensor, embeddings: Tensor, g
     return functional.mse_loss(predicted, noise - latents)
 
 
-def train_unet(base: Foundations, work: Path, *, seed: int, steps: int = STEPS) -> UNet2DConditionModel:
+def train_unet(
+    base: Foundations, work: Path, *, seed: int = SEED, rounds: Sequence[tuple[int, int, float]] = ROUNDS
+) -> UNet2DConditionModel:
     torch.manual_seed(seed)
+    unet = build_unet()
+    for number, (steps, batch, rate) in enumerate(rounds):
+        run = Run(unet, steps=steps, rate=rate, decay=0.995, checkpoint=work / f"shapes-{number}.pt")
+        if run.done < steps:
+            _train_round(base, run, batch, seed + 1000 * number)
+        run.settle()
+    return unet
+
+
+def _train_round(base: Foundations, run: Run, batch: int, seed: int) -> None:
     album = Album(base.vae, SCENES, torch.Generator().manual_seed(seed))
-    run = Run(build_unet(), steps=steps, rate=RATE, decay=0.995, checkpoint=work / "shapes.pt")
     generator = torch.Generator().manual_seed(seed + run.done)
     chance = random.Random(seed + run.done)
     for _ in run:
-        latents, captions = album.page(BATCH, generator, chance)
+        latents, captions = album.page(batch, generator, chance)
         embeddings = language.embed(base.tokenizer, base.encoder, flow.without_some(captions, chance))
         run.learn(flow_loss(run.model, latents, embeddings, generator))
-    return run.model
 
 
 def assemble(base: Foundations, unet: UNet2DConditionModel) -> StableDiffusionPipeline:
@@ -130,5 +140,5 @@ def assemble(base: Foundations, unet: UNet2DConditionModel) -> StableDiffusionPi
     )
 
 
-def train(base: Foundations, work: Path, *, seed: int = SEED) -> StableDiffusionPipeline:
-    return assemble(base, train_unet(base, work, seed=seed))
+def train(base: Foundations, work: Path) -> StableDiffusionPipeline:
+    return assemble(base, train_unet(base, work))
