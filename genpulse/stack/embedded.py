@@ -194,7 +194,8 @@ def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str]) -> 
 
 
 def _genpulse(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "genpulse.cli", *arguments)
+    # -P: a file `worker.py` in the folder where someone types `genpulse up` is theirs, not ours.
+    return (sys.executable, "-P", "-m", "genpulse.cli", *arguments)
 
 
 def _namespace(environment: Mapping[str, str]) -> str:
