@@ -141,7 +141,9 @@ class Dispatcher:
             search_attributes=_search_attributes(row),
             priority=Priority(priority_key=_PRIORITY[row.priority], fairness_key=row.tenant_id),
             static_summary=" → ".join(step.operation for step in chain),
-            static_details="\n".join(f"{step.position + 1}. `{step.step_id}` {step.operation} on {step.model}" for step in chain),
+            static_details="\n".join(
+                f"{step.position + 1}. `{step.step_id}` {step.operation} on {step.model}" for step in chain
+            ),
             rpc_timeout=_RPC_TIMEOUT,
         )
 

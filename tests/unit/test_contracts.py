@@ -21,7 +21,9 @@ def test_ids_sort_by_creation_and_are_unique() -> None:
     assert all(is_id("gen", one) for one in ids)
 
 
-@pytest.mark.parametrize("text", ["", "gen_", "ast_" + "0" * 26, "gen_" + "0" * 25, "gen_" + "u" * 26, "gen_" + "O" * 26])
+@pytest.mark.parametrize(
+    "text", ["", "gen_", "ast_" + "0" * 26, "gen_" + "0" * 25, "gen_" + "u" * 26, "gen_" + "O" * 26]
+)
 def test_what_is_no_generation_id(text: str) -> None:
     assert not is_id("gen", text)
 

@@ -6,9 +6,13 @@ from datetime import timedelta
 
 import pytest
 from temporalio.client import WorkflowFailureError
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
+from temporalio.worker import Replayer
+from temporalio.workflow import _Definition
 
+from genpulse.dispatch import WORKFLOW_TYPE
 from genpulse.errors import ContentBlocked, ProviderFailed
 from genpulse.repositories import assets, events, steps
 from genpulse.schemas import attributes
@@ -16,6 +20,7 @@ from genpulse.schemas.engine import EngineTask, OnProgress
 from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import GenerationStatus, StepStatus
 from tests.workflows.conftest import FAKE, TENANT, House, until
+from workflows.generation import GenerationWorkflow
 
 MAX_EVENTS_ONE_STEP = 22
 MAX_EVENTS_PER_STEP = 12
@@ -178,3 +183,14 @@ async def test_events_tell_the_whole_story_without_gaps(house: House) -> None:
         told = await events.after(session, generation_id, 0)
     assert [event.seq for event in told] == list(range(1, len(told) + 1))
     assert [event.type for event in told] == ["status", "attempt", "output", "progress", "status", "done"]
+
+
+async def test_a_recorded_history_replays(house: House) -> None:
+    generation_id, _ = await house.run(**CHAIN)
+    history = await house.environment.client.get_workflow_handle(generation_id).fetch_history()
+    replayer = Replayer(workflows=[GenerationWorkflow], data_converter=pydantic_data_converter)
+    await replayer.replay_workflow(history)
+
+
+async def test_the_dispatcher_starts_the_workflow_by_its_name() -> None:
+    assert _Definition.must_from_class(GenerationWorkflow).name == WORKFLOW_TYPE
