@@ -113,7 +113,9 @@ class SupervisedProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops all in the right order
+                # Ctrl-C reaches the supervisor alone, which stops all in the right order. A group and not a session of
+                # its own: among sessions Linux shares out the processor without regard to `nice`.
+                process_group=0,
             )
         self._data_dir.pid_file(self.spec.name).write_text(f"{process.pid}\n", "ascii")
         return process

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import delete, insert, text
 
 from genpulse.db import Database, utc_now
 from genpulse.doctor import check_stored, examine
 from genpulse.migrations import upgrade
-from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, StepRow
+from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, StepRow, metadata
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation, Priority, StepStatus
 from genpulse.settings import DatabaseSettings, RedisSettings, Settings, TemporalSettings
 from genpulse.storage import Storage
@@ -22,7 +22,6 @@ from tests.servers.temporal import temporal_server
 from tests.servers.valkey import valkey_server
 
 DONE, WAITING = "gen_done", "gen_waiting"
-NOW = utc_now()
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +30,25 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+async def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A migrated database and a storage for all tests of an engine."""
     url = ""
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
         url = await server.create_database()
-    return Settings(data_dir=tmp_path, database=DatabaseSettings(url=url))
+    made = Settings(data_dir=tmp_path_factory.mktemp("doctor"), database=DatabaseSettings(url=url))
+    await upgrade(made.database_url)
+    return made
 
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """A database with a finished generation and one that waits, both sound."""
-    await upgrade(settings.database_url)
+    """The database with a finished generation and one that waits, both sound."""
     made = Database(settings.database_url)
+    async with made.transaction() as session:
+        for table in reversed(metadata.sorted_tables):
+            await session.execute(delete(table))
     await _plant_sound_data(made, await _stored_file(settings))
     yield made
     await made.dispose()
@@ -57,9 +61,10 @@ async def _stored_file(settings: Settings) -> tuple[str, int]:
 
 
 async def _plant_sound_data(database: Database, blob: tuple[str, int]) -> None:
+    now = utc_now()
     events = [("status", {"status": "running"}), ("output", {"step": "main", "asset": {}}), ("done", {})]
     generations = [
-        _generation(DONE, "succeeded", progress=1.0, version=len(events), dispatched_at=NOW, finished_at=NOW),
+        _generation(DONE, "succeeded", progress=1.0, version=len(events), dispatched_at=now, finished_at=now),
         _generation(WAITING, "queued"),
     ]
     sha256, size = blob
@@ -75,9 +80,9 @@ async def _plant_sound_data(database: Database, blob: tuple[str, int]) -> None:
         await session.execute(insert(GenerationRow), generations)
         await session.execute(insert(StepRow), [_step(DONE, "succeeded"), _step(WAITING, "queued")])
         await session.execute(insert(AttemptRow), [_attempt(DONE, "succeeded", 1)])
-        await session.execute(insert(AssetRow), [asset | made_by | {"bytes": size, "created_at": NOW}])
+        await session.execute(insert(AssetRow), [asset | made_by | {"bytes": size, "created_at": now}])
         for seq, (kind, data) in enumerate(events, start=1):
-            row = {"generation_id": DONE, "seq": seq, "type": kind, "data": data, "created_at": NOW}
+            row = {"generation_id": DONE, "seq": seq, "type": kind, "data": data, "created_at": now}
             await session.execute(insert(EventRow), [row])
 
 
@@ -93,8 +98,8 @@ def _generation(generation_id: str, status: str, **values: Any) -> dict[str, Any
         adaptions=[],
         labels={},
         request_id="req_1",
-        created_at=NOW,
-        deadline_at=NOW + timedelta(hours=1),
+        created_at=utc_now(),
+        deadline_at=utc_now() + timedelta(hours=1),
     )
     return row.model_dump() | values
 
@@ -122,7 +127,7 @@ def _attempt(generation_id: str, status: str, number: int) -> dict[str, Any]:
         provider="local",
         model="fake",
         status=status,
-        started_at=NOW,
+        started_at=utc_now(),
     )
     return row.model_dump()
 
