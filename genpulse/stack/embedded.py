@@ -34,7 +34,7 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised, not listened on
 
 _DEFAULT_GRACE = 30.0
 _LEAVING_SECONDS = 10.0
-_READY_SECONDS = 90.0
+_READY_SECONDS = 120.0
 _PAUSE = 0.1
 
 #: A process that fails this often while the stack starts will not come up by itself.
@@ -179,8 +179,15 @@ def _worker(name: str, queues: str, environment: Mapping[str, str]) -> ProcessSp
         command=_genpulse("worker", "--queues", queues),
         environment={**_ENGINE_ENVIRONMENT, **environment},
         niceness=_BACKGROUND,
-        stop_seconds=float(environment.get(_GRACE, _DEFAULT_GRACE)) + _LEAVING_SECONDS,
+        stop_seconds=_grace(environment) + _LEAVING_SECONDS,
     )
+
+
+def _grace(environment: Mapping[str, str]) -> float:
+    try:
+        return float(environment[_GRACE])
+    except (KeyError, ValueError):  # a value that is no number is reported by the processes themselves
+        return _DEFAULT_GRACE
 
 
 def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str]) -> ProcessSpec:
@@ -190,7 +197,14 @@ def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str]) -> 
         database=folder.path / "temporal.db",
         namespace=_namespace(environment),
     )
-    return ProcessSpec(name="temporal", command=command, environment=environment, niceness=_BACKGROUND)
+    # Our secrets are none of its business; the folder says whose process it is.
+    public = {name: value for name, value in environment.items() if not name.startswith("GENPULSE_")}
+    return ProcessSpec(
+        name="temporal",
+        command=command,
+        environment={**public, DATA_DIR_VARIABLE: str(folder.path)},
+        niceness=_BACKGROUND,
+    )
 
 
 def _genpulse(*arguments: str) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class SupervisedProcess:
 
     async def start(self) -> None:
         """Start it; return once it has a pid."""
+        assert self._keeper is None, f"{self.spec.name} runs already"
         self._stopping.clear()
         self._process = await self._spawn()
         self._keeper = asyncio.create_task(self._keep_alive(self._process), name=f"keep {self.spec.name} alive")

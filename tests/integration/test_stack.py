@@ -17,7 +17,7 @@ from genpulse.client import Client
 from genpulse.stack import DataDir, EmbeddedStack, Ports, StackError, embedded_stack, free_port, read_admin_key
 
 PROCESSES = {"api", "worker", "worker-gpu", "temporal"}
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 
 async def eventually(look: Callable[[], bool]) -> None:
@@ -152,7 +152,7 @@ async def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path: P
     assert pids_in(tmp_path) == {}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="only there can children end with their parent")
 async def test_killed_or_terminated_it_leaves_no_process_and_goes_on_with_the_same_key(tmp_path: Path) -> None:
     async with up(tmp_path) as (killed, text):
