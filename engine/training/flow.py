@@ -16,9 +16,9 @@ def scheduler() -> DPMSolverMultistepScheduler:
     )
 
 
-def noise_levels(count: int, generator: torch.Generator) -> Tensor:
+def noise_levels(count: int, generator: torch.Generator, *, lean: float = 0.3, spread: float = 1.2) -> Tensor:
     """Logit-normal shares of noise, leaning a little to the noisy side, where place and colour are decided."""
-    return torch.sigmoid(0.3 + 1.2 * torch.randn(count, generator=generator))
+    return torch.sigmoid(lean + spread * torch.randn(count, generator=generator))
 
 
 def mix(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
