@@ -25,12 +25,13 @@ from typing import Any, ClassVar
 class GenPulseError(Exception):
     """Base of the tree; `message` is public, `details` holds what a caller needs to act on it.
 
-    `field` is the path of the offending input as the caller wrote it, for example `steps.0.input.width`.
+    `field` is the path of the offending input as the caller wrote it, for example `steps.0.input.width`. Whether trying
+    again may help is the class's to say, unless an instance knows better.
     """
 
     code: ClassVar[str]
     status: ClassVar[int]
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init_subclass__(
         cls, *, code: str = "", status: int = 0, retryable: bool = False, branch: bool = False
@@ -42,11 +43,15 @@ class GenPulseError(Exception):
             raise TypeError(f"{cls.__name__} needs a code and a status")
         cls.code, cls.status, cls.retryable = code, status, retryable
 
-    def __init__(self, message: str, *, field: str | None = None, **details: Any) -> None:
+    def __init__(
+        self, message: str, *, field: str | None = None, retryable: bool | None = None, **details: Any
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.details = details
+        if retryable is not None:
+            self.retryable = retryable
 
 
 class InvalidRequest(GenPulseError, branch=True):

@@ -273,8 +273,8 @@ async def download(
 ) -> int:
     """Fetch the URL into a file and return its length; `timeout` bounds the whole of it, in seconds.
 
-    Raises UnsafeUrl, MediaRejected for what is too large, and AssetUnavailable for what cannot be had; its detail
-    `temporary` tells whether trying again may help. Nothing is left behind then.
+    Raises UnsafeUrl, MediaRejected for what is too large, and AssetUnavailable for what cannot be had; its
+    `retryable` tells whether trying again may help. Nothing is left behind then.
     """
     parsed = _parse(url)
     try:
@@ -284,7 +284,7 @@ async def download(
     except (httpx.TransportError, TimeoutError) as error:
         late = isinstance(error, TimeoutError | httpx.TimeoutException)
         why = "it did not answer in time" if late else "the connection failed"
-        raise AssetUnavailable(f"the file at {parsed.host} could not be fetched: {why}", temporary=True) from error
+        raise AssetUnavailable(f"the file at {parsed.host} could not be fetched: {why}", retryable=True) from error
     except UnicodeError as error:
         raise UnsafeUrl("the URL redirects to a host that cannot be read") from error
 
@@ -306,17 +306,17 @@ async def _opened(client: httpx.AsyncClient, url: httpx.URL) -> AsyncIterator[ht
         if request.url.scheme == "https" != following.url.scheme:
             raise UnsafeUrl("the URL redirects from https to an unprotected address")
         request = following
-    raise AssetUnavailable(f"the file at {url.host} is behind more than {_MAX_REDIRECTS} redirects", temporary=False)
+    raise AssetUnavailable(f"the file at {url.host} is behind more than {_MAX_REDIRECTS} redirects", retryable=False)
 
 
 def _check_answer(response: httpx.Response, max_bytes: int) -> None:
     host, status = response.url.host, response.status_code
     if not response.is_success:
         raise AssetUnavailable(
-            f"{host} answered {status} when asked for the file", temporary=status in _TEMPORARY or status >= 500
+            f"{host} answered {status} when asked for the file", retryable=status in _TEMPORARY or status >= 500
         )
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise AssetUnavailable(f"{host} sends the file compressed, although asked not to", temporary=False)
+        raise AssetUnavailable(f"{host} sends the file compressed, although asked not to", retryable=False)
     if int(response.headers.get("Content-Length", 0)) > max_bytes:
         raise _too_large(response, max_bytes)
 

@@ -251,7 +251,7 @@ async def test_a_name_that_does_not_resolve_is_unavailable(tmp_path):
         async with http_client(resolve=resolve) as client:
             with pytest.raises(AssetUnavailable, match="connection failed") as caught:
                 await download(client, "http://x.example/", tmp_path / "file", max_bytes=10, timeout=5)
-        assert caught.value.details == {"temporary": True}
+        assert caught.value.retryable is True
 
 
 async def test_a_resolver_that_hangs_counts_as_connecting(monkeypatch, tmp_path):
@@ -400,7 +400,7 @@ async def test_a_host_that_refuses_is_unavailable_for_now(fetch):
         pass
     with pytest.raises(AssetUnavailable, match=r"media\.example could not be fetched: the connection failed") as caught:
         await fetch(f"http://media.example:{port}/")
-    assert caught.value.details == {"temporary": True}
+    assert caught.value.retryable is True
 
 
 async def test_a_trusted_host_is_reached_at_its_port_only(tmp_path):
@@ -463,7 +463,7 @@ async def test_a_sixth_redirect_is_too_many(fetch):
     async with serving(redirecting("/a", "/b", "/c", "/d", "/e", "/f")) as port:
         with pytest.raises(AssetUnavailable, match="more than 5 redirects") as caught:
             await fetch(f"http://media.example:{port}/")
-    assert caught.value.details == {"temporary": False}
+    assert caught.value.retryable is False
 
 
 @pytest.mark.parametrize(
@@ -563,7 +563,7 @@ async def test_a_trickle_that_keeps_every_read_alive_ends_at_the_total_time(fetc
     async with serving(answer) as port:
         with pytest.raises(AssetUnavailable, match="did not answer in time") as caught:
             await fetch(f"http://media.example:{port}/", timeout=0.2)
-    assert caught.value.details == {"temporary": True}
+    assert caught.value.retryable is True
 
 
 async def test_a_server_that_stays_silent_is_given_up(monkeypatch, tmp_path):
@@ -586,7 +586,7 @@ async def test_an_answer_that_breaks_off_is_unavailable_for_now(fetch, start):
     async with serving(answer) as port:
         with pytest.raises(AssetUnavailable, match="the connection failed") as caught:
             await fetch(f"http://media.example:{port}/")
-    assert caught.value.details == {"temporary": True}
+    assert caught.value.retryable is True
 
 
 @pytest.mark.parametrize(
@@ -600,7 +600,7 @@ async def test_an_error_answer_is_unavailable_and_says_whether_it_may_pass(fetch
     async with serving(saying(b"", f"{status} Because")) as port:
         with pytest.raises(AssetUnavailable, match=rf"media\.example answered {status}") as caught:
             await fetch(f"http://media.example:{port}/secret?token=1")
-    assert caught.value.details == {"temporary": temporary}
+    assert caught.value.retryable is temporary
     assert "token" not in caught.value.message
 
 
@@ -615,7 +615,7 @@ async def test_no_compression_is_asked_for_and_none_accepted(fetch):
         with pytest.raises(AssetUnavailable, match="compressed, although asked not to") as caught:
             await fetch(f"http://media.example:{port}/")
     assert b"\r\naccept-encoding: identity\r\n" in heads[0]
-    assert caught.value.details == {"temporary": False}
+    assert caught.value.retryable is False
 
 
 async def test_a_cancelled_download_leaves_nothing_behind(client, tmp_path):
