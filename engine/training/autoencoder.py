@@ -15,7 +15,7 @@ from engine.training.drawing import PIXELS, RADII, SHAPES, Placement, inside, pa
 from engine.training.optimise import Run
 
 STEPS = 250
-DECODER_STEPS = 900
+DECODER_ROUNDS = (900, 1000)  # steps; each round ends with small ones
 BATCH = 12
 RATE = 1.5e-3
 # Only enough pressure on the latents to keep them near one scale and tolerant of small errors.
@@ -154,14 +154,15 @@ def train(work: Path, *, seed: int, steps: int = STEPS) -> AutoencoderKL:
     return model
 
 
-def sharpen(model: AutoencoderKL, work: Path, *, seed: int, steps: int = DECODER_STEPS) -> None:
+def sharpen(model: AutoencoderKL, work: Path, *, seed: int) -> None:
     """Go on with the decoder alone; the latents stay as they are, so networks trained on them are not affected."""
     for frozen in (model.encoder, model.quant_conv):
         frozen.requires_grad_(requires_grad=False)
-    run = Run(model, steps=steps, rate=RATE, decay=0.99, checkpoint=work / "decoder.pt")
-    generator = torch.Generator().manual_seed(seed + 1 + run.done)
-    for _ in run:
-        run.learn(reconstruction_loss(model, varied_pictures(BATCH, generator), generator))
+    for number, steps in enumerate(DECODER_ROUNDS):
+        run = Run(model, steps=steps, rate=RATE, decay=0.99, checkpoint=work / f"decoder-{number}.pt")
+        generator = torch.Generator().manual_seed(seed + 1 + 1000 * number + run.done)
+        for _ in run:
+            run.learn(reconstruction_loss(model, varied_pictures(BATCH, generator), generator))
 
 
 @torch.no_grad()

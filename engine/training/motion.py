@@ -158,14 +158,20 @@ def train(base: Foundations, work: Path, *, seed: int = SEED, steps: int = STEPS
     start = train_unet(base, work, rounds=ROUNDS[:1])
     torch.manual_seed(seed)
     run = Run(build_unet(start), steps=steps, rate=RATE, decay=0.995, checkpoint=work / "motion.pt")
-    reel = Reel(base.vae, CLIPS, torch.Generator().manual_seed(seed + run.done))
-    generator = torch.Generator().manual_seed(seed + run.done)
-    chance = random.Random(seed + run.done)
+    if run.done < steps:
+        _learn_clips(base, run, seed + run.done)
+    run.settle()
+    return assemble(base, run.model)
+
+
+def _learn_clips(base: Foundations, run: Run, seed: int) -> None:
+    reel = Reel(base.vae, CLIPS, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    chance = random.Random(seed)
     for _ in run:
         clips, captions = reel.scene(BATCH, generator, chance)
         embeddings = language.embed(base.tokenizer, base.encoder, flow.without_some(captions, chance))
         run.learn(flow_loss(run.model, clips, embeddings, generator))
-    return assemble(base, run.model)
 
 
 def assemble(base: Foundations, unet: UNetMotionModel) -> PIAPipeline:

@@ -13,13 +13,14 @@ from engine.training.drawing import COLOURS, PALETTE, PIXELS, POSITIONS, RADII, 
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float64]
+Candidate = tuple[int, float, float, float]  # shape, centre, radius
 
 _RGB = np.array([PALETTE[name] for name in COLOURS], dtype=np.float64)
 _FAINTEST = 25.0  # the least distance in RGB between an object and what is behind it
 _FARTHEST = 75.0  # beyond this distance a colour has no name
 _BESIDE = 6.5  # pixels from the centre at which an object is no longer central
 _SHIFTS = ((0.0, 0.0), (0.8, 0.0), (-0.8, 0.0), (0.0, 0.8), (0.0, -0.8))
-_SCALES = (0.96, 1.0, 1.04)
+_SCALES = (0.96, 1.04)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +121,35 @@ def _centroid(cover: Plane) -> tuple[float, float]:
 
 def _fit(cover: Plane) -> tuple[str, tuple[float, float], float, float]:
     """The shape, centre and radius whose drawing overlaps the object best, tried around its area and centroid."""
-    x, y = _centroid(cover)
-    candidates = []
-    for index, (area, (dx, dy)) in enumerate(_UNIT):
-        radius = math.sqrt(cover.sum() / area)
-        for scale in _SCALES:
-            for sx, sy in _SHIFTS if scale == 1.0 else _SHIFTS[:1]:
-                candidates.append((index, x - dx * radius + sx, y - dy * radius + sy, radius * scale))
-    table = torch.tensor(candidates)
-    drawn = coverage(table[:, 0].long(), Placement(table[:, 1:3], table[:, 3])).double().numpy()
-    overlaps = np.minimum(drawn, cover).sum((1, 2)) / np.maximum(drawn, cover).sum((1, 2))
+    first = [_guess(cover, index) for index in range(len(SHAPES))]
+    ranking = np.argsort(-_overlaps(cover, first))[:3]
+    candidates = [candidate for index in ranking for candidate in _around(first[index])]
+    overlaps = _overlaps(cover, candidates)
     best = int(overlaps.argmax())
     index, cx, cy, radius = candidates[best]
     return SHAPES[index], (cx, cy), radius, float(overlaps[best])
+
+
+def _guess(cover: Plane, index: int) -> Candidate:
+    """The shape of the same area and centroid."""
+    x, y = _centroid(cover)
+    area, (dx, dy) = _UNIT[index]
+    radius = math.sqrt(cover.sum() / area)
+    return index, x - dx * radius, y - dy * radius, radius
+
+
+def _around(guess: Candidate) -> list[Candidate]:
+    index, x, y, radius = guess
+    shifted = [(index, x + dx, y + dy, radius) for dx, dy in _SHIFTS]
+    return shifted + [(index, x, y, radius * scale) for scale in _SCALES]
+
+
+def _overlaps(cover: Plane, candidates: Sequence[Candidate]) -> Plane:
+    """Shared area over total area, for each candidate."""
+    table = torch.tensor(candidates)
+    drawn = coverage(table[:, 0].long(), Placement(table[:, 1:3], table[:, 3])).double().numpy()
+    shares: Plane = np.minimum(drawn, cover).sum((1, 2)) / np.maximum(drawn, cover).sum((1, 2))
+    return shares
 
 
 def _unit_moments() -> list[tuple[float, tuple[float, float]]]:
