@@ -9,10 +9,11 @@ from diffusers import DiffusionPipeline
 
 from engine.training.captions import MEDIUM, MOTIONS, Meaning
 from engine.training.drawing import CENTRE, COLOURS, POSITIONS, SHAPES, SIZES, Attributes, draw, place
+from engine.training.motion import FRAMES
 from engine.training.scoring import Picture, follow, journey_misses, misses
 
 SHAPES_CALL = {"num_inference_steps": 10, "guidance_scale": 2.0}
-MOTION_CALL = {"num_inference_steps": 10, "guidance_scale": 2.0, "num_frames": 8}
+MOTION_CALL = {"num_inference_steps": 10, "guidance_scale": 2.0, "num_frames": FRAMES}
 
 _PHRASES = (
     "a {colour} {shape} {place} on a {background} background",

@@ -8,6 +8,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from engine.training import exam
+from engine.training.motion import FRAMES
 from engine.training.scoring import Picture
 
 
@@ -34,7 +35,7 @@ def motion_sheet(pipeline: DiffusionPipeline, path: Path) -> None:
     frames = [
         frame for number, case in enumerate(cases) for frame in exam.clip(pipeline, case.prompt, case.first, number)
     ]
-    _save(grid(frames, columns=exam.MOTION_CALL["num_frames"]), path)
+    _save(grid(frames, columns=FRAMES), path)
 
 
 def _save(sheet: Image.Image, path: Path) -> None:
