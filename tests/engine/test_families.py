@@ -103,3 +103,10 @@ def test_frames_are_never_rounded_down():
     pipe = type("Pipe", (), {"vae_temporal_compression_ratio": 8})()
     assert [native_frames(pipe, ltx, frames) for frames in (1, 2, 8, 9, 10, 17)] == [1, 9, 9, 9, 17, 17]
     assert native_frames(pipe, pia, 8) == 8
+
+
+def test_what_is_transparent_in_an_input_picture_is_white():
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 255, 255))
+    flat = pictures.flatten(image)
+    assert [flat.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (0, 0, 255)]
