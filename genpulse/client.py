@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
@@ -95,6 +96,10 @@ class Client:
         """The catalogue."""
         answer = await self._call("GET", "/v1/models")
         return Page[Model].model_validate(answer).data
+
+    async def model(self, model_id: str) -> Model:
+        """One model of the catalogue, also one that is not listed."""
+        return Model.model_validate(await self._call("GET", f"/v1/models/{quote(model_id)}"))
 
     async def upload(self, file: Path) -> Asset:
         """Upload a file."""

@@ -83,8 +83,9 @@ async def _save_all(client: Client, generation: Generation) -> dict[str, list[Pa
 
 
 def _table(generation: Generation, files: dict[str, list[Path]]) -> Table:
-    table = Table("step", "model", "seconds", "size", "frames", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", no_wrap=True)  # to be copied whole
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for header in ("step", "model", "seconds", "size", "frames", "file"):
+        table.add_column(header, no_wrap=True)
     for step in generation.steps:
         for asset, file in zip(step.outputs, files[step.id], strict=True):
             size = f"{asset.width}×{asset.height}"

@@ -43,9 +43,11 @@ class Wish:
 
     async def _operation(self, client: Client) -> str | None:
         """What a model with several operations is to do, where the files say it: none for text-to-…, an image for …"""
+        if self.model is None:
+            return None
         source = "video" if self.video else "image" if self.image else "text"
-        known = {model.id: model.operations for model in await client.models()} if self.model else {}
-        fitting = [one for one in known.get(self.model or "", []) if one.startswith(source)]
+        operations = (await client.model(self.model)).operations
+        fitting = [operation for operation in operations if operation.startswith(source)]
         return fitting[0] if len(fitting) == 1 else None
 
 

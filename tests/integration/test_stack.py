@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from genpulse.client import Client
+from genpulse.schemas.states import StepStatus
 from genpulse.stack import DataDir, EmbeddedStack, Ports, StackError, embedded_stack, free_port, read_admin_key
 
 PROCESSES = {"api", "worker", "worker-gpu", "temporal"}
@@ -111,6 +112,44 @@ async def test_a_process_that_is_stopped_stays_stopped_until_it_is_started(stack
     assert "worker" not in pids_in(stack.data_dir.path)
     await stack.start("worker")
     assert stack.pid("worker") == pids_in(stack.data_dir.path)["worker"]
+
+
+async def genpulse(stack: EmbeddedStack, *arguments: str) -> str:
+    """What a command prints that uses the stack, with the key that lies in its folder."""
+    async with command(*arguments, "--url", stack.api_url, "--data-dir", str(stack.data_dir.path)) as process:
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_generate_saves_what_was_made_and_jobs_shows_it(stack: EmbeddedStack, tmp_path: Path) -> None:
+    await stack.wait_until_ready()
+    made = await genpulse(stack, "generate", "x", "--model", "local/fake", "--out", str(tmp_path / "new"))
+    picture = tmp_path / "new" / f"{made.split()[0]}.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert str(picture) in made
+
+    clip = await genpulse(
+        stack,
+        "generate",
+        "--model",
+        "local/fake",
+        "--image",
+        str(picture),
+        "--out",
+        str(tmp_path),
+        "--input",
+        "duration=1",
+    )
+    generation_id = clip.split()[0]
+    assert (tmp_path / f"{generation_id}.mp4").exists()
+
+    assert generation_id in await genpulse(stack, "jobs", "list", "--operation", "image-to-video")
+    assert f"image-to-video on local/fake: {StepStatus.SUCCEEDED}" in await genpulse(
+        stack, "jobs", "show", generation_id
+    )
+    assert "64×64, 1 s at 8 fps" in await genpulse(stack, "jobs", "watch", generation_id)
+    assert "local/upscale" in await genpulse(stack, "models")
 
 
 async def test_keys_and_signing_key_are_kept_and_private(tmp_path: Path) -> None:

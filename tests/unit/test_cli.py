@@ -103,11 +103,13 @@ def test_what_is_wrong_is_said_in_a_sentence(
 
 async def test_inputs_are_read_as_json_and_otherwise_as_text() -> None:
     inputs = ["duration=2", "prompt2=a=b", "loop=true", 'workflow={"a": 1}', "resolution=480p"]
-    wish = Wish(prompt="x", model="local/motion", operation=None, inputs=inputs, image=None, video=None)
+    operation = "image-to-video"
+    wish = Wish(prompt="x", model="local/motion", operation=operation, inputs=inputs, image=None, video=None)
     async with calling(lambda _request: httpx.Response(500)) as client:
         request = await wish.as_request(client)
     assert request == {
         "model": "local/motion",
+        "operation": "image-to-video",
         "input": {
             "prompt": "x",
             "duration": 2,
