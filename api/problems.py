@@ -32,16 +32,15 @@ ERROR_PAGE = "/docs/errors"
 
 _MAX_FIELDS = 20
 _RETRY_SECONDS = 2
-#: Errors that the framework raises, by status.
-_CODES = {
-    HTTPStatus.BAD_REQUEST: MalformedRequest.code,
-    HTTPStatus.NOT_FOUND: NotFound.code,
-    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+#: Codes of errors that are HTTP's own and have no class: status and meaning.
+HTTP_MEANINGS = {
+    "method_not_allowed": (405, "The address does not take this method; the Allow header lists what it takes."),
+    "unsupported_media_type": (415, "The body is of a media type that is not accepted here."),
 }
-_DETAILS = {
-    HTTPStatus.NOT_FOUND: "There is nothing at this address; /docs lists what there is.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take this method; the Allow header lists what it takes.",
+_HTTP_CODES = {status: code for code, (status, _) in HTTP_MEANINGS.items()} | {404: NotFound.code}
+_HTTP_DETAILS = {
+    404: "There is nothing at this address; /docs lists what there is.",
+    405: HTTP_MEANINGS["method_not_allowed"][1],
 }
 _MEDIA_FORMS = frozenset({"asset", "url", "data", "step"})
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -148,13 +147,13 @@ async def _on_http(request: Request, error: Exception) -> Response:
     """An error of the framework, or of HTTP itself, for which the core has no class."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
-    detail = _DETAILS.get(status, error.detail)
+    code = _HTTP_CODES.get(status, MalformedRequest.code)
     problem = Problem(
-        type=f"{ERROR_PAGE}#{_CODES[status]}",
+        type=f"{ERROR_PAGE}#{code}",
         title=status.phrase.capitalize(),
         status=status,
-        detail=detail,
-        code=_CODES[status],
+        detail=_HTTP_DETAILS.get(status, error.detail),
+        code=code,
         errors=[],
         details={},
         **_occurrence(request)._asdict(),

@@ -8,7 +8,7 @@ from html import escape
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from api.problems import ERROR_PAGE
+from api.problems import ERROR_PAGE, HTTP_MEANINGS
 from api.routing import OpenRoute
 from genpulse.errors import GenPulseError
 
@@ -24,10 +24,10 @@ async def front_page(request: Request) -> RedirectResponse:
 @router.get(ERROR_PAGE)
 async def error_page() -> HTMLResponse:
     """What the `type` of every problem points to; docs/errors.md says more."""
+    meanings = {error.code: (error.status, error.__doc__ or "") for error in _errors(GenPulseError)} | HTTP_MEANINGS
     entries = "".join(
-        f'<dt id="{escape(error.code)}"><code>{escape(error.code)}</code> {error.status}</dt>'
-        f"<dd>{escape(error.__doc__ or '')}</dd>"
-        for error in sorted(set(_errors(GenPulseError)), key=lambda one: (one.status, one.code))
+        f'<dt id="{code}"><code>{code}</code> {status}</dt><dd>{escape(meaning)}</dd>'
+        for code, (status, meaning) in sorted(meanings.items())
     )
     return HTMLResponse(f'<!doctype html><html lang="en"><title>Errors</title><h1>Errors</h1><dl>{entries}</dl></html>')
 

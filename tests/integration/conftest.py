@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from PIL import Image
+from pydantic import SecretStr
 from sqlalchemy import delete
 
 from api.app import create_app
@@ -79,7 +80,7 @@ async def api_settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("api"),
         database=DatabaseSettings(url=url),
-        security=SecuritySettings(admin_key=KEY),
+        security=SecuritySettings(admin_key=SecretStr(KEY)),
         temporal=TemporalSettings(address="127.0.0.1:1", ui_url="http://ui.test"),
         server=ServerSettings(max_body_bytes=200_000),
         uploads=UploadSettings(max_bytes=100_000),
@@ -198,8 +199,9 @@ async def plant_asset(services: Services, **values: Any) -> AssetRow:
     return row
 
 
-async def submit(api: httpx.AsyncClient, body: dict[str, Any] = SHAPE, **headers: str) -> dict[str, Any]:
+async def submit(api: httpx.AsyncClient, body: Mapping[str, Any] = SHAPE, *, key: str = "") -> dict[str, Any]:
     """Submit, and return the generation."""
+    headers = {"Idempotency-Key": key} if key else {}
     answer = await api.post("/v1/generations", json=body, headers=headers)
     assert answer.status_code == 202, answer.text
     generation: dict[str, Any] = answer.json()
@@ -238,14 +240,15 @@ class ApiServer:
                 [*command, "--port", self.url.rpartition(":")[2]], cwd=ROOT, env=environment, stderr=output
             )
 
-    def wait_until_up(self, seconds: float = 60) -> None:
+    def wait_until_up(self, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if httpx.get(f"{self.url}/healthz").is_success:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
+        with httpx.Client(base_url=self.url) as client:
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
+                    if client.get("/healthz").is_success:
+                        return
+                except httpx.TransportError:
+                    time.sleep(0.1)
         raise RuntimeError(f"The API did not start:\n{self.log()}")
 
     def log(self) -> str:

@@ -128,7 +128,9 @@ async def test_another_media_type_is_refused(api: httpx.AsyncClient, media_type:
     assert_problem(answer, 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"])
+@pytest.mark.parametrize(
+    "media_type", ["application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"]
+)
 async def test_every_spelling_of_json_is_taken(api: httpx.AsyncClient, media_type: str) -> None:
     answer = await api.post("/v1/generations", content=json.dumps(SHAPE), headers={"Content-Type": media_type})
     assert answer.status_code == 202
@@ -218,9 +220,7 @@ async def test_bad_input_names_the_field(
 async def test_every_wrong_field_is_told_at_once(api: httpx.AsyncClient) -> None:
     body = {"steps": [{"id": "a", "operation": "text-to-image", "input": {"widht": 1, "seed": "x"}}], "adapt": "maybe"}
     answer = await api.post("/v1/generations", json=body)
-    problem = assert_problem(
-        answer, 422, "invalid_input", "/steps/0/input/seed", "/steps/0/input/widht", "/adapt"
-    )
+    problem = assert_problem(answer, 422, "invalid_input", "/steps/0/input/seed", "/steps/0/input/widht", "/adapt")
     assert "`steps.0.input.seed` must be a whole number" in problem["detail"]
     assert "2 more" in problem["detail"]
 
@@ -298,7 +298,7 @@ async def test_the_same_key_and_body_give_the_same_generation(api: httpx.AsyncCl
 
 
 async def test_the_same_key_with_another_body_is_refused(api: httpx.AsyncClient) -> None:
-    await submit(api, **{"Idempotency-Key": "k"})
+    await submit(api, key="k")
     answer = await api.post("/v1/generations", json=shape(seed=1), headers={"Idempotency-Key": "k"})
     assert_problem(answer, 422, "idempotency_key_reused", "/Idempotency-Key")
 
@@ -306,12 +306,12 @@ async def test_the_same_key_with_another_body_is_refused(api: httpx.AsyncClient)
 async def test_a_refused_request_does_not_take_the_key(api: httpx.AsyncClient) -> None:
     bad = await api.post("/v1/generations", json=shape(width=0), headers={"Idempotency-Key": "k"})
     assert bad.status_code == 422
-    await submit(api, **{"Idempotency-Key": "k"})
+    await submit(api, key="k")
 
 
 async def test_a_replay_with_a_file_stores_it_once(api: httpx.AsyncClient, services: Services) -> None:
     body = motion(data_url(png()))
-    first, again = [await submit(api, body, **{"Idempotency-Key": "k"}) for _ in range(2)]
+    first, again = [await submit(api, body, key="k") for _ in range(2)]
     assert first["id"] == again["id"]
     assert await count(services, AssetRow) == 1
 
@@ -327,7 +327,7 @@ async def test_a_key_that_is_none_is_refused(api: httpx.AsyncClient, key: str) -
 async def test_of_twenty_at_once_with_one_key_one_makes_it(
     api: httpx.AsyncClient, services: Services, round_: int
 ) -> None:
-    made = await asyncio.gather(*(submit(api, **{"Idempotency-Key": "race"}) for _ in range(20)))
+    made = await asyncio.gather(*(submit(api, key="race") for _ in range(20)))
     assert len({generation["id"] for generation in made}) == 1
     assert await count(services, GenerationRow) == 1
 
@@ -371,8 +371,9 @@ async def test_a_batch_with_a_key_is_made_once(api: httpx.AsyncClient, services:
 
 
 async def test_a_batch_has_its_limits(api: httpx.AsyncClient) -> None:
-    for body in ({"generations": []}, {"generations": [SHAPE] * 101}):
-        assert_problem(await api.post("/v1/generations:batch", json=body), 422, "invalid_input", "/generations")
+    for bodies in ([], [SHAPE] * 101):
+        answer = await api.post("/v1/generations:batch", json={"generations": bodies})
+        assert_problem(answer, 422, "invalid_input", "/generations")
     answer = await api.post(
         "/v1/generations:batch", json={"generations": [SHAPE]}, headers={"Idempotency-Key": "x" * 252}
     )
