@@ -19,7 +19,7 @@ from genpulse.schemas import attributes
 from genpulse.schemas.engine import EngineTask, OnProgress
 from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import GenerationStatus, StepStatus
-from tests.workflows.conftest import FAKE, TENANT, House, until
+from tests.workflows.conftest import FAKE, TENANT, Behaviour, House, until
 from workflows.generation import GenerationWorkflow
 
 MAX_EVENTS_ONE_STEP = 22
@@ -33,7 +33,7 @@ CHAIN: dict[str, object] = {
 }
 
 
-def fails(error: Exception) -> object:
+def fails(error: Exception) -> Behaviour:
     def behave(_task: EngineTask, _on_progress: OnProgress) -> None:
         raise error
 
