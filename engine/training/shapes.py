@@ -1,7 +1,6 @@
 """`local/shapes`: text to a picture of one coloured shape, as a Stable Diffusion pipeline of a few megabytes."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,12 +103,10 @@ def flow_loss(unet: UNet2DConditionModel, latents: Tensor, embeddings: Tensor, g
     return functional.mse_loss(predicted, noise - latents)
 
 
-def train_unet(
-    base: Foundations, work: Path, *, seed: int = SEED, rounds: Sequence[tuple[int, int, float]] = ROUNDS
-) -> UNet2DConditionModel:
+def train_unet(base: Foundations, work: Path, *, seed: int = SEED) -> UNet2DConditionModel:
     torch.manual_seed(seed)
     unet = build_unet()
-    for number, (steps, batch, rate) in enumerate(rounds):
+    for number, (steps, batch, rate) in enumerate(ROUNDS):
         run = Run(unet, steps=steps, rate=rate, decay=0.995, checkpoint=work / f"shapes-{number}.pt")
         if run.done < steps:
             _train_round(base, run, batch, seed + 1000 * number)

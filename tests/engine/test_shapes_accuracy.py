@@ -10,7 +10,7 @@ from PIL import Image
 from engine.training import exam, folder, scoring
 
 FOLDER = Path(__file__).resolve().parents[2] / "engine" / "models" / "shapes"
-FLOOR = 0.90
+FLOOR = 0.92
 
 
 @pytest.fixture(scope="module")
