@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 
 from api import openapi, problems
-from api.context import RequestContext
+from api.context import QUIET_PATHS, RequestContext
 from api.metrics import Metrics
 from api.routes import assets, generations, models, reference, system
 from api.services import running
@@ -37,9 +38,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=partial(_lifespan, settings=settings, metrics=metrics),
-        # The framework makes the spans by itself where a tracer provider is set. Links to files are left out, because
-        # a span would keep their signature.
-        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": assets.is_file_path},
+        # The framework makes the spans by itself where a tracer provider is set.
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_untraced},
     )
     app.add_middleware(RequestContext, metrics=metrics)
     problems.install(app)
@@ -54,6 +54,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]  # the way that FastAPI documents
     return app
+
+
+def _is_untraced(scope: MutableMapping[str, Any]) -> bool:
+    """Whether a request gets no span: probes, which would drown the rest, and links, whose signature it would keep."""
+    return scope.get("path") in QUIET_PATHS or assets.is_file_path(scope)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from api.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
 
 
 class RequestContext:
@@ -52,7 +52,7 @@ class RequestContext:
     def _report(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "")
         self._metrics.observe_request(scope["method"], route, status, seconds)
-        if scope["path"] not in _QUIET_PATHS:
+        if scope["path"] not in QUIET_PATHS:
             # Without the query: it may carry a signature.
             log.info(
                 "http.request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1)

@@ -59,7 +59,7 @@ async def _idempotency_key(
         str | None,
         Header(
             alias="Idempotency-Key",
-            description="The same key with the same body answers with the same generation, for 24 hours",
+            description="The same key with the same body answers with the same generation",
         ),
     ] = None,
 ) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,13 +13,17 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from fastapi import FastAPI
+from opentelemetry import trace
 from pydantic import SecretStr
 
 from api.app import create_app
 from api.services import Services
+from genpulse import telemetry
 from genpulse.errors import DependencyDown
 from genpulse.migrations import upgrade
+from genpulse.repositories import generations
 from genpulse.settings import (
     DatabaseSettings,
     SecuritySettings,
@@ -222,6 +227,36 @@ async def test_logs_are_json_with_the_request_id_and_without_secrets(
     assert (line["event"], line["status"], line["path"]) == ("http.request", 200, f"/v1/assets/{asset['id']}/content")
     assert KEY not in text
     assert httpx.URL(asset["url"]).params["signature"] not in text
+
+
+def test_secrets_are_hidden_by_their_names_and_by_their_looks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.configure(settings_at(tmp_path), service="test")
+    hidden = {
+        "api_key": "one-secret",
+        "nested": {"Authorization": "two-secret", "list": ["Bearer three-secret"]},
+        "url": "postgresql://user:four-secret@host/name?signature=five-secret&key=1",
+        "text": "whsec_six-secret and gp_live_seven-secret",
+    }
+    structlog.get_logger("test").error("told", **hidden, address="http://127.0.0.1:8000/path")
+    logging.getLogger("library").error("with %s", "Bearer eight-secret")
+    text = capsys.readouterr().err
+    assert "secret" not in text
+    ours, theirs = [json.loads(line) for line in text.splitlines()]
+    assert (ours["event"], ours["level"], ours["address"]) == ("told", "error", "http://127.0.0.1:8000/path")
+    assert ours["url"] == "postgresql://user:[hidden]@host/name?signature=[hidden]&key=1"
+    assert (theirs["event"], theirs["logger"]) == ("with Bearer [hidden]", "library")
+
+
+async def test_the_callers_trace_goes_on_in_the_generation(api: httpx.AsyncClient, services: Services) -> None:
+    span = trace.NonRecordingSpan(trace.SpanContext(0xA1, 0xB2, is_remote=True, trace_flags=trace.TraceFlags(1)))
+    with trace.use_span(span):
+        made = await submit(api)
+    async with services.database.reading() as session:
+        row = await generations.get(session, "default", made["id"])
+    assert row is not None
+    assert row.traceparent == f"00-{0xA1:032x}-{0xB2:016x}-01"
 
 
 # The document -------------------------------------------------------------------------------------------------------
