@@ -83,7 +83,7 @@ async def _save_all(client: Client, generation: Generation) -> dict[str, list[Pa
 
 
 def _table(generation: Generation, files: dict[str, list[Path]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for header in ("step", "model", "seconds", "size", "frames", "file"):
         table.add_column(header, no_wrap=True)
     for step in generation.steps:

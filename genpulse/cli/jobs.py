@@ -70,7 +70,7 @@ async def show_models(connection: Connection) -> None:
 
 def _table(first: str, *others: str) -> Table:
     """A table whose first column holds ids, which are there to be copied whole."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(first, no_wrap=True)
     for header in others:
         table.add_column(header, overflow="fold")
