@@ -64,9 +64,10 @@ class Watch:
 
     async def _poll(self) -> None:
         try:
+            await asyncio.sleep(self._interval)
             while self._waiting:
-                await asyncio.sleep(self._interval)
                 await self._look()
+                await asyncio.sleep(self._interval)
         finally:
             self._poller = None
 
