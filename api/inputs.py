@@ -20,16 +20,7 @@ from genpulse.schemas.assets import MediaInfo
 from genpulse.schemas.catalog import Size
 from genpulse.schemas.generations import AssetRef, DataRef, GenerationCreate, GenerationInput
 from genpulse.schemas.plans import Plan, PlannedStep
-from genpulse.schemas.states import MediaKind
-
-MEDIA_KINDS = {
-    "image": MediaKind.IMAGE,
-    "last_image": MediaKind.IMAGE,
-    "reference_images": MediaKind.IMAGE,
-    "mask": MediaKind.IMAGE,
-    "video": MediaKind.VIDEO,
-    "audio": MediaKind.AUDIO,
-}
+from genpulse.schemas.states import MEDIA_FIELDS
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ async def planned(services: Services, tenant_id: str, request: GenerationCreate)
 def _media_of(request: GenerationCreate) -> Iterator[_Media]:
     for position, step in enumerate(request.as_steps()):
         path = f"steps.{position}.input" if request.steps is not None else "input"
-        for name in MEDIA_KINDS:
+        for name in MEDIA_FIELDS:
             value = getattr(step.input, name)
             if isinstance(value, list):
                 for index, one in enumerate(value):
@@ -122,7 +113,7 @@ def _asset_id(media: _Media) -> str:
 
 
 def _check_kind(media: _Media, row: AssetRow) -> None:
-    needed = MEDIA_KINDS[media.name]
+    needed = MEDIA_FIELDS[media.name]
     if row.kind != needed:
         raise InvalidInput(f"`{media.name}` takes {needed}, but this is {row.media_type}.", field=media.path)
 

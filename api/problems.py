@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api.inputs import MEDIA_KINDS
 from genpulse.errors import (
     DependencyDown,
     GenPulseError,
@@ -26,6 +25,7 @@ from genpulse.errors import (
     Unauthenticated,
 )
 from genpulse.schemas.pages import FieldProblem, Problem
+from genpulse.schemas.states import MEDIA_FIELDS
 
 MEDIA_TYPE = "application/problem+json"
 ERROR_PAGE = "/docs/errors"
@@ -230,7 +230,7 @@ def _path(location: Sequence[str | int]) -> list[str]:
 
 
 def _holds_media(path: Sequence[str]) -> bool:
-    return bool(path) and (path[-1] in MEDIA_KINDS or (path[-1].isdigit() and path[-2] in MEDIA_KINDS))
+    return bool(path) and (path[-1] in MEDIA_FIELDS or (path[-1].isdigit() and path[-2] in MEDIA_FIELDS))
 
 
 def _pointer(path: Sequence[str]) -> str:

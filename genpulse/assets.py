@@ -24,21 +24,13 @@ from genpulse.schemas.assets import MediaInfo
 from genpulse.schemas.catalog import ImageRules, Size
 from genpulse.schemas.generations import Adaption
 from genpulse.schemas.plans import StepOrder
-from genpulse.schemas.states import MediaKind
+from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 from genpulse.storage import Storage
 
 T = TypeVar("T")
 
 _DOWNLOAD_SECONDS = 120.0
 _SMALL = 256 * 1024  # a file this small is looked at faster than a thread is woken
-
-_KIND_OF_FIELD = {
-    "image": MediaKind.IMAGE,
-    "last_image": MediaKind.IMAGE,
-    "mask": MediaKind.IMAGE,
-    "video": MediaKind.VIDEO,
-    "audio": MediaKind.AUDIO,
-}
 
 
 @dataclass
@@ -114,7 +106,7 @@ class Assets:
         staged = Staged()
         target = Size(given["width"], given["height"]) if {"width", "height"} <= given.keys() else None
         for name, value in given.items():
-            if name not in _KIND_OF_FIELD or not isinstance(value, dict):
+            if name not in MEDIA_FIELDS or not isinstance(value, dict):
                 continue
             path = folder / f"{name}-source"
             info, size = await self._fetch(name, value, sources.get(name), path)
@@ -138,9 +130,9 @@ class Assets:
             self._client, value["url"], to, max_bytes=self._limits.max_bytes, timeout=_DOWNLOAD_SECONDS
         )
         info = await _inspect(to, lambda: probe(to, limits=self._limits))
-        if info.kind != _KIND_OF_FIELD[name]:
+        if info.kind != MEDIA_FIELDS[name]:
             raise InvalidInput(
-                f"`{name}` takes {_KIND_OF_FIELD[name]}, but the URL gave {info.media_type}.", field=f"input.{name}.url"
+                f"`{name}` takes {MEDIA_FIELDS[name]}, but the URL gave {info.media_type}.", field=f"input.{name}.url"
             )
         return info, size
 

@@ -11,6 +11,7 @@ from sqlalchemy import JSON, DateTime, Dialect, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
@@ -75,7 +76,7 @@ class Database:
             async with AsyncSession(self.engine, expire_on_commit=False) as session:
                 await session.connection(execution_options={"genpulse_writes": writes})
                 yield session
-        except (OperationalError, InterfaceError, OSError) as error:
+        except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
             raise DependencyDown("The database does not answer; try again shortly.") from error
         except DBAPIError as error:
             if error.connection_invalidated:

@@ -15,18 +15,11 @@ from genpulse.planning.sizing import SIZE_FIELDS, nearest_size, wanted_size
 from genpulse.schemas.catalog import ModelSpec, Size
 from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate
 from genpulse.schemas.plans import Plan, PlannedStep
-from genpulse.schemas.states import MediaKind, Operation
+from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 
 _UPSCALE = {MediaKind.IMAGE: Operation.IMAGE_UPSCALE, MediaKind.VIDEO: Operation.VIDEO_UPSCALE}
 _MAX_UPSCALES = 2  # two passes of a fourfold upscaler; beyond that nothing real is added
 _PASSED_TO_STILL = ("prompt", "negative_prompt", "seed")
-_MEDIA_OF = {
-    "image": MediaKind.IMAGE,
-    "last_image": MediaKind.IMAGE,
-    "mask": MediaKind.IMAGE,
-    "video": MediaKind.VIDEO,
-    "audio": MediaKind.AUDIO,
-}
 
 __all__ = ["plan_generation"]
 
@@ -206,7 +199,7 @@ class _Planner:
             known = ", ".join(self.final) or "none"
             raise InvalidInput(f"No earlier step is named {reference['step']!r}; earlier ones: {known}.", field=path)
         kind = self._makes(source)
-        needed = _MEDIA_OF.get(name)
+        needed = MEDIA_FIELDS.get(name)
         if needed not in (None, kind):
             raise InvalidInput(f"Step {source.id!r} makes {kind}, but `{name}` takes {needed}.", field=path)
         outputs = source.input.get("count", 1)

@@ -15,7 +15,8 @@ from genpulse.schemas.states import MediaKind
 
 async def add(session: AsyncSession, rows: Sequence[AssetRow]) -> None:
     """Insert new assets."""
-    await session.execute(insert(AssetRow), [row.model_dump() for row in rows])
+    if rows:  # an insert of nothing would insert a row of defaults
+        await session.execute(insert(AssetRow), [row.model_dump() for row in rows])
 
 
 async def get(session: AsyncSession, tenant_id: str, asset_id: str) -> AssetRow | None:

@@ -21,9 +21,9 @@ MetadataValue = Annotated[str, Field(max_length=512)]
 
 
 class Strict(BaseModel):
-    """An input: an unknown key is an error, not ignored."""
+    """An input: an unknown key is an error, not ignored; infinity and NaN are no JSON and no database takes them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class AssetRef(Strict):

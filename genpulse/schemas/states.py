@@ -28,6 +28,17 @@ class MediaKind(StrEnum):
     AUDIO = "audio"
 
 
+#: Which input fields refer to files, and of which kind.
+MEDIA_FIELDS = {
+    "image": MediaKind.IMAGE,
+    "last_image": MediaKind.IMAGE,
+    "reference_images": MediaKind.IMAGE,
+    "mask": MediaKind.IMAGE,
+    "video": MediaKind.VIDEO,
+    "audio": MediaKind.AUDIO,
+}
+
+
 class GenerationStatus(StrEnum):
     """Where a generation stands; `succeeded`, `failed` and `canceled` are final."""
 
