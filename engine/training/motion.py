@@ -32,12 +32,11 @@ from engine.training.shapes import Foundations, meaning_of, scenes, train_unet
 SEED = 2
 FRAMES = 8
 TRAVEL = 18.0  # pixels from the first frame to the last, where the picture has room for it
-RATE = 1.5e-3
-CLIPS = 3072
-# Steps, clips to a step and frames of each clip. Frames follow from the first picture, the words and their number, so
-# two frames of many clips teach more than all frames of few; all of them are only needed at the end.
-STEPS = 2000
-SPARSE_STEPS, SPARSE_BATCH, SPARSE_FRAMES = 1700, 16, 2
+CLIPS = 2048
+# Steps on a few frames of many clips, steps on all frames of few clips, peak learning rate. Frames follow from the first
+# picture, the words and their number, so a few of many clips teach more; all of them are only needed at the end.
+ROUNDS = ((1700, 300, 1.5e-3), (1200, 250, 1.2e-3))
+SPARSE_BATCH, SPARSE_FRAMES = 16, 2
 BATCH = 4
 
 # Played backwards a clip shows the opposite motion: twice as many clips for nothing.
@@ -181,21 +180,23 @@ def train(base: Foundations, work: Path, *, seed: int = SEED) -> PIAPipeline:
     """Train on drawn clips, starting from the finished picture network."""
     start = train_unet(base, work)
     torch.manual_seed(seed)
-    run = Run(build_unet(start), steps=STEPS, rate=RATE, decay=0.995, checkpoint=work / "motion.pt")
-    if run.done < STEPS:
-        _learn_clips(base, run, seed + run.done)
-    run.settle()
-    return assemble(base, run.model)
+    unet = build_unet(start)
+    for number, (sparse, whole, rate) in enumerate(ROUNDS):
+        run = Run(unet, steps=sparse + whole, rate=rate, decay=0.995, checkpoint=work / f"motion-{number}.pt")
+        if run.done < run.steps:
+            _train_round(base, run, sparse, seed + 1000 * number + run.done)
+        run.settle()
+    return assemble(base, unet)
 
 
-def _learn_clips(base: Foundations, run: Run, seed: int) -> None:
+def _train_round(base: Foundations, run: Run, sparse: int, seed: int) -> None:
     reel = Reel(base.vae, CLIPS, torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed)
     chance = random.Random(seed)
     for step in run:
-        sparse = step < SPARSE_STEPS
-        frames = torch.randperm(FRAMES, generator=generator)[: SPARSE_FRAMES if sparse else FRAMES].sort().values
-        clips, captions = reel.scene(SPARSE_BATCH if sparse else BATCH, generator, chance)
+        count, batch = (SPARSE_FRAMES, SPARSE_BATCH) if step < sparse else (FRAMES, BATCH)
+        frames = torch.randperm(FRAMES, generator=generator)[:count].sort().values
+        clips, captions = reel.scene(batch, generator, chance)
         embeddings = language.embed(base.tokenizer, base.encoder, flow.without_some(captions, chance, share=0.05))
         run.learn(flow_loss(run.model, clips, embeddings, frames, generator))
 
