@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Enum, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Enum, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from genpulse.db import Json, UtcDateTime
@@ -26,7 +26,7 @@ metadata.naming_convention = {
 
 
 def _enum(kind: type) -> Enum:
-    # Stored as checked text, not as a database type: adding a value is then an ordinary migration on both engines.
+    # Stored as text, not as a type of the database: a new value then needs no migration. The core only writes members.
     return Enum(kind, native_enum=False, length=32, values_callable=lambda members: [m.value for m in members])
 
 
@@ -143,7 +143,7 @@ class AssetRow(SQLModel, table=True):
     sha256: str = Field(max_length=64)
     kind: MediaKind = Field(sa_column=Column(_enum(MediaKind), nullable=False))
     media_type: str = Field(max_length=80)
-    bytes: int
+    bytes: int = Field(sa_column=Column(BigInteger, nullable=False))
     width: int | None = None
     height: int | None = None
     duration: float | None = None
@@ -172,7 +172,10 @@ class IdempotencyRow(SQLModel, table=True):
     """Which generation a tenant's Idempotency-Key made, and the fingerprint of the request that came with it."""
 
     __tablename__ = "idempotency"
-    __table_args__ = (ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="CASCADE"),)
+    __table_args__ = (
+        ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="CASCADE"),
+        Index("ix_idempotency_generation_id", "generation_id"),
+    )
 
     tenant_id: str = Field(primary_key=True, max_length=64)
     key: str = Field(primary_key=True, max_length=255)

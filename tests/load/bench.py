@@ -38,6 +38,7 @@ WARM_UP = 60
 DRAIN_SECONDS = 300
 BODY = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
 REPORT = Path("docs/benchmarks.md")
+NOTES = "\n## Notes"
 
 
 @dataclass
@@ -240,4 +241,5 @@ def _machine() -> str:
 if __name__ == "__main__":
     measured = asyncio.run(main())
     Console().print(_table(measured))
-    REPORT.write_text(_report(measured), "utf-8")
+    _, heading, notes = REPORT.read_text("utf-8").partition(NOTES) if REPORT.exists() else ("", "", "")
+    REPORT.write_text(_report(measured) + heading + notes, "utf-8")  # what people wrote below the figures stays

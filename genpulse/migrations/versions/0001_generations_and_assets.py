@@ -121,7 +121,7 @@ def _create_asset() -> None:
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("kind", CHOICE, nullable=False),
         sa.Column("media_type", sa.String(80), nullable=False),
-        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("width", sa.Integer()),
         sa.Column("height", sa.Integer()),
         sa.Column("duration", sa.Float()),
@@ -169,6 +169,7 @@ def _create_idempotency() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "key", name=op.f("pk_idempotency")),
         _generation_key("idempotency", on_delete="CASCADE"),
     )
+    op.create_index("ix_idempotency_generation_id", "idempotency", ["generation_id"])
 
 
 def _generation_key(table: str, *, on_delete: str) -> sa.ForeignKeyConstraint:
