@@ -33,8 +33,8 @@ SEED = 2
 FRAMES = 8
 TRAVEL = 18.0  # pixels from the first frame to the last, where the picture has room for it
 CLIPS = 2048
-# Steps on a few frames of many clips, steps on all frames of few clips, peak learning rate. Frames follow from the first
-# picture, the words and their number, so a few of many clips teach more; all of them are only needed at the end.
+# Steps on a few frames of many clips, steps on all frames of few clips, peak learning rate. Frames follow from the
+# first picture, the words and their number, so a few of many clips teach more; all are only needed at the end.
 ROUNDS = ((1700, 300, 1.5e-3), (1200, 250, 1.2e-3))
 SPARSE_BATCH, SPARSE_FRAMES = 16, 2
 BATCH = 4
