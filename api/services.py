@@ -45,6 +45,7 @@ class Services:
 async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
     """Build the services, deliver what was accepted while they are in use, and let go of everything at the end."""
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, telemetry.flush)
         database = Database(settings.database_url, pool_size=settings.database.pool_size)
         stack.push_async_callback(database.dispose)
         storage = Storage.from_settings(settings)

@@ -22,8 +22,9 @@ _SECRET_NAME = re.compile(
     r"authorization|cookie|password|secret|signature|token|(?:api|access|admin|signing)_?key", re.IGNORECASE
 )
 _SECRET_VALUE = re.compile(
-    r"(?P<keep>\bBearer\s+|[?&]signature=|://[^\s:/@]+:(?=[^\s/@]+@))[^\s&@\"']+|\b(?:gp_(?:live|test)_|whsec_)[A-Za-z0-9+/=_-]+"
+    r"(?P<keep>\bBearer\s+|[?&]signature=|://[^\s:/@]+:(?=[^\s/@]+@))[^\s&@\"']+|\b(?:gp_(?:live|test|admin)_|whsec_)[A-Za-z0-9+/=_-]+"
 )
+_FLUSH_MILLISECONDS = 3000
 #: Chatty at `info`, and of no use to whoever runs GenPulse.
 _QUIET = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "sqlalchemy.engine", "temporalio")
 
@@ -49,6 +50,15 @@ def traceparent() -> str | None:
 
 
 # Logs ----------------------------------------------------------------------------------------------------------------
+
+
+def flush() -> None:
+    """Send the spans that are still held; for a process that a signal will end before it could."""
+    from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider
+
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, ReplaySafeTracerProvider):
+        provider.force_flush(_FLUSH_MILLISECONDS)
 
 
 def _configure_logs(settings: TelemetrySettings) -> None:
