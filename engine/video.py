@@ -170,7 +170,7 @@ def _opened(path: Path) -> Iterator[InputContainer]:
     import av
 
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise _unreadable("it has no picture")
             container.streams.video[0].thread_type = "AUTO"

@@ -100,7 +100,8 @@ def _opened(path: Path, form: StreamFormat) -> Iterator[InputContainer]:
     """Open with this one demuxer; every complaint of FFmpeg within the block becomes MediaRejected."""
     try:
         # `file:` keeps FFmpeg from reading a protocol into the name.
-        with av.open(f"file:{path.absolute()}", format=form.value) as container:
+        # Old files carry titles in other encodings than UTF-8; what they say is of no interest here.
+        with av.open(f"file:{path.absolute()}", format=form.value, metadata_errors="replace") as container:
             yield container
     except av.FFmpegError as error:
         raise _damaged(error.strerror or "unreadable") from error
