@@ -363,18 +363,19 @@ def test_a_cut_off_video_is_refused(tmp_path, codec, form, options, share):
 def test_a_video_cut_off_between_two_frames_is_refused(tmp_path):
     path = write_video(tmp_path / "clip", movflags="faststart")
     with av.open(str(path)) as container:
-        last = list(container.streams.video[0].index_entries)[-1]
-    path.write_bytes(path.read_bytes()[: last.pos])
+        last = list(container.streams.video[0].index_entries)[-1].pos
+    path.write_bytes(path.read_bytes()[:last])
     with pytest.raises(MediaRejected, match="ends before its last frame"):
         probe(path, limits=LIMITS)
 
 
 def with_damaged_frame(path: Path, number: int) -> Path:
     with av.open(str(path)) as container:
+        # An entry is a view of the container's memory: to be read before that is freed.
         entry = list(container.streams.video[0].index_entries)[number]
+        start, end = entry.pos + 4, entry.pos + entry.size  # behind the length of the unit
     content = bytearray(path.read_bytes())
-    start = entry.pos + 4  # behind the length of the unit
-    content[start : entry.pos + entry.size] = b"\xff" * (entry.size - 4)
+    content[start:end] = b"\xff" * (end - start)
     path.write_bytes(content)
     return path
 
