@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
@@ -56,14 +58,12 @@ class Records:
     async def begin_step(self, order: StepOrder) -> StepWork:
         """A worker has taken the step up; opens an attempt. Raises AlreadyFinished when it need not be run any more."""
         async with self._database.transaction() as session:
-            step = await _step(session, order)
-            if step.status == StepStatus.SUCCEEDED:
+            started = func.coalesce(col(StepRow.started_at), utc_now())
+            step = await _move(session, order, StepStatus.RUNNING, of=_HANDED_OVER, started_at=started)
+            if step is None:
+                step = await _succeeded(session, order)
                 made = await assets.output(session, order.generation_id, order.position)
                 return _work(step, outputs=[asset.id for asset in made])
-            if not await _move(
-                session, order, StepStatus.RUNNING, of=_HANDED_OVER, started_at=step.started_at or utc_now()
-            ):
-                raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
             provider, _, model = step.model.partition("/")
             number = await steps.open_attempt(
                 session, order.generation_id, order.position, provider=provider, model=model
@@ -90,21 +90,12 @@ class Records:
         adaptions: Sequence[Adaption],
     ) -> list[str]:
         """The outputs are stored: the step has succeeded. Return their ids; those of an earlier call win."""
+        done = {"progress": 1.0, "parameters": parameters, "finished_at": utc_now()}
         async with self._database.transaction() as session:
-            step = await _step(session, order)
-            if step.status == StepStatus.SUCCEEDED:
+            step = await _move(session, order, StepStatus.SUCCEEDED, of=_HANDED_OVER, **done)
+            if step is None:
+                await _succeeded(session, order)
                 return [asset.id for asset in await assets.output(session, order.generation_id, order.position)]
-            moved = await _move(
-                session,
-                order,
-                StepStatus.SUCCEEDED,
-                of=_HANDED_OVER,
-                progress=1.0,
-                parameters=parameters,
-                finished_at=utc_now(),
-            )
-            if not moved:
-                raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
             await assets.add(session, outputs)
             await steps.close_attempts(session, order.generation_id, order.position, status="succeeded")
             await self._announce_outputs(session, order, step, outputs, adaptions)
@@ -170,9 +161,17 @@ async def _step(session: AsyncSession, order: StepOrder) -> StepRow:
     return step
 
 
+async def _succeeded(session: AsyncSession, order: StepOrder) -> StepRow:
+    """The step, which is over. Raises AlreadyFinished when it ended otherwise than well."""
+    step = await _step(session, order)
+    if step.status != StepStatus.SUCCEEDED:
+        raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
+    return step
+
+
 async def _move(
     session: AsyncSession, order: StepOrder, to: StepStatus, *, of: Sequence[StepStatus], **values: Any
-) -> bool:
+) -> StepRow | None:
     return await steps.move(session, order.generation_id, order.position, to, of=of, **values)
 
 

@@ -54,6 +54,7 @@ class Storage:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._lasting: set[Path] = set()  # folders of the local store whose own names are on disk
 
     @classmethod
     def open(
@@ -106,8 +107,19 @@ class Storage:
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
             # Also what another process has put there a moment ago and may not have synced yet.
             with _translated():
-                await asyncio.to_thread(_sync, self._store.prefix, _key(sha256))
+                await asyncio.to_thread(self._sync, self._store.prefix, _key(sha256))
         return sha256, size
+
+    def _sync(self, root: Path, key: str) -> None:
+        """Bring the file and the folders that name it to disk: the local store renames, but does not sync."""
+        _fsync(root / key)
+        new = []
+        for folder in Path(key).parents:
+            _fsync(root / folder)
+            if folder in self._lasting:
+                break
+            new.append(folder)
+        self._lasting.update(new)
 
     async def _is_young(self, sha256: str, size: int) -> bool:
         with _translated():
@@ -191,18 +203,12 @@ def _write_and_digest(file: BinaryIO, digest: hashlib._Hash, chunk: bytes) -> No
     file.write(chunk)
 
 
-def _sync(root: Path, key: str) -> None:
-    """Bring the file and the folders that name it to disk: the local store writes and renames, but does not sync."""
-    path = root / key
-    while True:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if path == root:
-            return
-        path = path.parent
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -41,8 +41,8 @@ async def get(session: AsyncSession, generation_id: str, position: int) -> StepR
 
 async def move(
     session: AsyncSession, generation_id: str, position: int, to: StepStatus, *, of: Iterable[StepStatus], **values: Any
-) -> bool:
-    """Move a step into `to` if its status is one of `of`. Return whether it was."""
+) -> StepRow | None:
+    """Move a step into `to` if its status is one of `of`. Return it as it is then, or None where it was in another."""
     query = (
         update(StepRow)
         .where(
@@ -51,9 +51,9 @@ async def move(
             col(StepRow.status).in_(list(of)),
         )
         .values(status=to, **values)
-        .returning(col(StepRow.position))
+        .returning(StepRow)
     )
-    return (await session.execute(query, execution_options=_QUIET)).first() is not None
+    return (await session.execute(query, execution_options=_QUIET)).scalar_one_or_none()
 
 
 async def move_all(
@@ -66,21 +66,21 @@ async def move_all(
 
 async def open_attempt(session: AsyncSession, generation_id: str, position: int, *, provider: str, model: str) -> int:
     """Begin the next attempt of a step; one that never reported back is closed as failed. Return its number."""
-    await close_attempts(session, generation_id, position, status="failed", error=_LOST)
-    query = select(func.coalesce(func.max(col(AttemptRow.number)), 0)).where(
-        col(AttemptRow.generation_id) == generation_id, col(AttemptRow.position) == position
-    )
-    number = (await session.execute(query)).scalar_one() + 1
     row = {
         "generation_id": generation_id,
         "position": position,
-        "number": number,
         "provider": provider,
         "model": model,
         "status": "running",
         "started_at": utc_now(),
     }
-    await session.execute(insert(AttemptRow), [row])
+    given = [literal(value, getattr(AttemptRow, name).type) for name, value in row.items()]
+    next_number = func.coalesce(func.max(col(AttemptRow.number)), 0) + 1
+    earlier = (col(AttemptRow.generation_id) == generation_id, col(AttemptRow.position) == position)
+    query = insert(AttemptRow).from_select([*row, "number"], select(*given, next_number).where(*earlier))
+    number = (await session.execute(query.returning(col(AttemptRow.number)))).scalar_one()
+    if number > 1:
+        await close_attempts(session, generation_id, position, before=number, status="failed", error=_LOST)
     return number
 
 
@@ -89,15 +89,18 @@ async def close_attempts(
     generation_id: str,
     position: int | None = None,
     *,
+    before: int | None = None,
     status: str,
     error: dict[str, Any] | None = None,
 ) -> None:
-    """Close the running attempts of a step, or of all steps."""
+    """Close the running attempts of a step, or of all steps; `before` leaves that attempt and later ones open."""
     query = update(AttemptRow).where(
         col(AttemptRow.generation_id) == generation_id, col(AttemptRow.status) == "running"
     )
     if position is not None:
         query = query.where(col(AttemptRow.position) == position)
+    if before is not None:
+        query = query.where(col(AttemptRow.number) < before)
     await session.execute(query.values(status=status, error=error, finished_at=utc_now()), execution_options=_QUIET)
 
 
