@@ -63,7 +63,7 @@ fmt: setup ## format, and repair what can be repaired
 	@$(BIN)/ruff check --fix .
 
 bench: setup ## cost and capacity of the orchestration, with real processes
-	@$(BIN)/python -m tests.load.bench
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.load.bench  # the sandbox would compile workflows for every run
 
 train: setup ## train the shipped models again (hours on a CPU)
 	@$(BIN)/python -m engine.training shapes

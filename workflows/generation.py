@@ -47,8 +47,6 @@ class GenerationWorkflow:
         )
         self._describe(ticket, step)
         await workflow.execute_local_activity_method(RecordActivities.submit_step, order, **RECORD)
-        if step.position == 0:
-            self._show_status(GenerationStatus.RUNNING)
         await workflow.execute_activity_method(
             EngineActivities.run,
             order,
@@ -68,7 +66,7 @@ class GenerationWorkflow:
     ) -> GenerationResult:
         ending = Ending(generation_id=ticket.generation_id, status=status, fault=fault)
         result = await workflow.execute_local_activity_method(RecordActivities.finish, ending, **RECORD)
-        self._show_status(status)
+        workflow.upsert_search_attributes([attributes.STATUS.value_set(status.value)])
         return result
 
     def _describe(self, ticket: GenerationTicket, step: StepTicket) -> None:
@@ -77,9 +75,6 @@ class GenerationWorkflow:
             f"Step {step.position + 1} of {len(ticket.steps)}: **{step.id}** ({step.operation}) on `{step.model}`, "
             f"provider {provider}, queue {step.queue}"
         )
-
-    def _show_status(self, status: GenerationStatus) -> None:
-        workflow.upsert_search_attributes([attributes.STATUS.value_set(status.value)])
 
 
 def _time_left(ticket: GenerationTicket) -> timedelta:

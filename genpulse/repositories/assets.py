@@ -9,14 +9,16 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from genpulse.models import AssetRow
+from genpulse.models import AssetRow, metadata
 from genpulse.schemas.states import MediaKind
+
+_INTO_ASSET = insert(metadata.tables[AssetRow.__tablename__])
 
 
 async def add(session: AsyncSession, rows: Sequence[AssetRow]) -> None:
     """Insert new assets."""
     if rows:  # an insert of nothing would insert a row of defaults
-        await session.execute(insert(AssetRow), [row.model_dump() for row in rows])
+        await session.execute(_INTO_ASSET, [row.model_dump() for row in rows])
 
 
 async def get(session: AsyncSession, tenant_id: str, asset_id: str) -> AssetRow | None:

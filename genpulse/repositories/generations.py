@@ -11,11 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from genpulse.db import utc_now
-from genpulse.models import EventRow, GenerationRow
+from genpulse.models import EventRow, GenerationRow, metadata
 from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus, Operation
 
 Event = tuple[str, dict[str, Any]]
 """Type and data of an event, before it has its number."""
+
+# Writes name tables and not classes: the detour through the unit of work costs more than the statements themselves.
+_GENERATION = metadata.tables[GenerationRow.__tablename__]
+_INTO_EVENT = insert(metadata.tables[EventRow.__tablename__])
+_IS_UNFINISHED = _GENERATION.c.status.not_in(FINAL)
+_MAY_ENTER = {status: _GENERATION.c.status.in_(origins) for status, origins in ENTERED_FROM.items()}
 
 
 async def get(session: AsyncSession, tenant_id: str, generation_id: str) -> GenerationRow | None:
@@ -59,17 +65,15 @@ async def enter(
     """
     stamp: dict[str, Any] = {}
     if status == GenerationStatus.RUNNING:
-        stamp = {"started_at": func.coalesce(col(GenerationRow.started_at), utc_now())}
+        stamp = {"started_at": func.coalesce(_GENERATION.c.started_at, utc_now())}
     elif status in FINAL:
         stamp = {"finished_at": utc_now()}
-    allowed = col(GenerationRow.status).in_(ENTERED_FROM[status])
-    return await _change(session, generation_id, allowed, events, status=status, **stamp, **values)
+    return await _change(session, generation_id, _MAY_ENTER[status], events, status=status, **stamp, **values)
 
 
 async def touch(session: AsyncSession, generation_id: str, *events: Event, **values: Any) -> bool:
     """Change an unfinished generation without moving it, numbering the events. Return False if it has ended."""
-    unfinished = col(GenerationRow.status).not_in(FINAL)
-    return await _change(session, generation_id, unfinished, events, **values)
+    return await _change(session, generation_id, _IS_UNFINISHED, events, **values)
 
 
 async def _change(
@@ -77,12 +81,12 @@ async def _change(
 ) -> bool:
     # The update locks the row until the transaction ends, so the numbers are taken in the order of the commits.
     query = (
-        update(GenerationRow)
-        .where(col(GenerationRow.id) == generation_id, guard)
-        .values(version=col(GenerationRow.version) + len(events), **values)
-        .returning(col(GenerationRow.version))
+        update(_GENERATION)
+        .where(_GENERATION.c.id == generation_id, guard)
+        .values(version=_GENERATION.c.version + len(events), **values)
+        .returning(_GENERATION.c.version)
     )
-    version = (await session.execute(query, execution_options={"synchronize_session": False})).scalar_one_or_none()
+    version = (await session.execute(query)).scalar_one_or_none()
     if version is None:
         return False
     now = utc_now()
@@ -91,7 +95,7 @@ async def _change(
         for seq, (kind, data) in enumerate(events, start=version - len(events) + 1)
     ]
     if rows:
-        await session.execute(insert(EventRow), rows)
+        await session.execute(_INTO_EVENT, rows)
     return True
 
 
@@ -124,8 +128,8 @@ async def mark_cancel_sent(session: AsyncSession, generation_ids: Sequence[str])
 
 
 async def _stamp(session: AsyncSession, generation_ids: Sequence[str], column: str) -> None:
-    query = update(GenerationRow).where(col(GenerationRow.id).in_(generation_ids)).values({column: utc_now()})
-    await session.execute(query, execution_options={"synchronize_session": False})
+    query = update(_GENERATION).where(_GENERATION.c.id.in_(generation_ids)).values({column: utc_now()})
+    await session.execute(query)
 
 
 async def versions(session: AsyncSession, generation_ids: Sequence[str]) -> dict[str, int]:

@@ -11,12 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from genpulse.db import utc_now
-from genpulse.models import AttemptRow, StepRow
+from genpulse.models import AttemptRow, StepRow, metadata
 from genpulse.schemas.states import StepStatus
 
 Row = TypeVar("Row", StepRow, AttemptRow)
 
-_QUIET = {"synchronize_session": False}
+# Writes name tables and not classes, see `generations`.
+_STEP = metadata.tables[StepRow.__tablename__]
+_ATTEMPT = metadata.tables[AttemptRow.__tablename__]
 
 
 async def of_generations(session: AsyncSession, generation_ids: Sequence[str]) -> dict[str, list[StepRow]]:
@@ -44,24 +46,21 @@ async def move(
 ) -> StepRow | None:
     """Move a step into `to` if its status is one of `of`. Return it as it is then, or None where it was in another."""
     query = (
-        update(StepRow)
-        .where(
-            col(StepRow.generation_id) == generation_id,
-            col(StepRow.position) == position,
-            col(StepRow.status).in_(list(of)),
-        )
+        update(_STEP)
+        .where(_STEP.c.generation_id == generation_id, _STEP.c.position == position, _STEP.c.status.in_(list(of)))
         .values(status=to, **values)
-        .returning(StepRow)
+        .returning(_STEP)
     )
-    return (await session.execute(query, execution_options=_QUIET)).scalar_one_or_none()
+    row = (await session.execute(query)).mappings().one_or_none()
+    return StepRow(**row) if row else None
 
 
 async def move_all(
     session: AsyncSession, generation_id: str, to: StepStatus, *, of: Iterable[StepStatus], **values: Any
 ) -> None:
     """Move every step of a generation that is in one of `of`."""
-    query = update(StepRow).where(col(StepRow.generation_id) == generation_id, col(StepRow.status).in_(list(of)))
-    await session.execute(query.values(status=to, **values), execution_options=_QUIET)
+    query = update(_STEP).where(_STEP.c.generation_id == generation_id, _STEP.c.status.in_(list(of)))
+    await session.execute(query.values(status=to, **values))
 
 
 async def open_attempt(session: AsyncSession, generation_id: str, position: int, *, provider: str, model: str) -> int:
@@ -74,11 +73,12 @@ async def open_attempt(session: AsyncSession, generation_id: str, position: int,
         "status": "running",
         "started_at": utc_now(),
     }
-    given = [literal(value, getattr(AttemptRow, name).type) for name, value in row.items()]
-    next_number = func.coalesce(func.max(col(AttemptRow.number)), 0) + 1
-    earlier = (col(AttemptRow.generation_id) == generation_id, col(AttemptRow.position) == position)
-    query = insert(AttemptRow).from_select([*row, "number"], select(*given, next_number).where(*earlier))
-    number = (await session.execute(query.returning(col(AttemptRow.number)))).scalar_one()
+    values = [literal(value, _ATTEMPT.c[name].type) for name, value in row.items()]
+    earlier = select(*values, func.coalesce(func.max(_ATTEMPT.c.number), 0) + 1).where(
+        _ATTEMPT.c.generation_id == generation_id, _ATTEMPT.c.position == position
+    )
+    query = insert(_ATTEMPT).from_select([*row, "number"], earlier).returning(_ATTEMPT.c.number)
+    number: int = (await session.execute(query)).scalar_one()
     if number > 1:
         await close_attempts(session, generation_id, position, before=number, status="failed", error=_LOST)
     return number
@@ -94,14 +94,12 @@ async def close_attempts(
     error: dict[str, Any] | None = None,
 ) -> None:
     """Close the running attempts of a step, or of all steps; `before` leaves that attempt and later ones open."""
-    query = update(AttemptRow).where(
-        col(AttemptRow.generation_id) == generation_id, col(AttemptRow.status) == "running"
-    )
+    query = update(_ATTEMPT).where(_ATTEMPT.c.generation_id == generation_id, _ATTEMPT.c.status == "running")
     if position is not None:
-        query = query.where(col(AttemptRow.position) == position)
+        query = query.where(_ATTEMPT.c.position == position)
     if before is not None:
-        query = query.where(col(AttemptRow.number) < before)
-    await session.execute(query.values(status=status, error=error, finished_at=utc_now()), execution_options=_QUIET)
+        query = query.where(_ATTEMPT.c.number < before)
+    await session.execute(query.values(status=status, error=error, finished_at=utc_now()))
 
 
 _LOST = {

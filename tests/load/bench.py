@@ -33,7 +33,7 @@ from tests.servers.postgres import PostgresServer, postgres_server
 CALLERS = 16
 SUBMISSIONS = 2000
 SINGLE = 30
-BARE = 400
+BARE = 1000
 WARM_UP = 60
 DRAIN_SECONDS = 300
 BODY = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
