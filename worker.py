@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -73,6 +74,8 @@ async def run_worker(settings: Settings, queues: Sequence[str]) -> None:
             await _start_upkeep(services, connection, stack)
         for build in builders:
             await stack.enter_async_context(build(client))
+        gc.collect()
+        gc.freeze()  # as in the API: collections need not walk what stays
         log.info("worker.ready", queues=list(queues))
         await stop.wait()
         log.info("worker.stopping", queues=list(queues))

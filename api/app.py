@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -65,4 +66,7 @@ def _is_untraced(scope: MutableMapping[str, Any]) -> bool:
 async def _lifespan(app: FastAPI, *, settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
     async with running(settings, metrics) as services:
         app.state.services = services
+        # What was built to stay is not looked through again at every collection, which would stop all requests.
+        gc.collect()
+        gc.freeze()
         yield

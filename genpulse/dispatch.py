@@ -35,8 +35,8 @@ from genpulse.schemas.queues import WORKFLOW_QUEUE
 
 WORKFLOW_TYPE = "GenerationWorkflow"
 
-_BATCH = 64
-_AT_ONCE = 8  # starts under way at once: enough to hide latency, too few to crowd out submissions
+_BATCH = 16  # read in one go, which holds up submissions meanwhile
+_AT_ONCE = 4  # starts under way at once: enough to hide latency, too few to crowd out submissions
 _RPC_TIMEOUT = timedelta(seconds=5)
 _MAX_BACKOFF = 5.0
 _PRIORITY = {s.Priority.HIGH: 1, s.Priority.NORMAL: 3, s.Priority.LOW: 5}

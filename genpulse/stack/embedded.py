@@ -41,8 +41,8 @@ _PAUSE = 0.1
 _HOPELESS_FAILURES = 3
 
 #: Inference takes every core for seconds. On a machine that is fully busy the API must still answer at once, so
-#: everything that works in the background steps back a little.
-_BACKGROUND = 5
+#: everything that works in the background steps back.
+_BACKGROUND = 19
 
 #: torch's threads must not spin while they wait, which would take the cores from everyone; and models lie on disk.
 _ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}

@@ -177,7 +177,9 @@ async def _check(database: asyncpg.Connection) -> None:
 
 
 async def _events(client: Client, generation_id: str) -> int:
-    return len([event async for event in client.get_workflow_handle(generation_id).fetch_history_events()])
+    handle = client.get_workflow_handle(generation_id)
+    await handle.result()  # the database knows of the end a moment before the history does
+    return len([event async for event in handle.fetch_history_events()])
 
 
 def _process(stack: EmbeddedStack, name: str) -> Callable[[], list[int]]:
