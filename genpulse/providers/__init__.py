@@ -1,0 +1,1 @@
+"""Speaking with the clouds that generate."""
