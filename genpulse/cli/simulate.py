@@ -1,0 +1,46 @@
+"""`genpulse simulate`: every cloud on one local port."""
+
+from __future__ import annotations
+
+import uvicorn
+from rich.console import Console
+
+from genpulse.simulator import Settings, Simulator, create_simulator
+from genpulse.simulator.clouds import CLOUDS
+from genpulse.simulator.core import Cloud
+
+console = Console(highlight=False, soft_wrap=True)
+
+#: A hung request never ends by itself.
+_GRACE_SECONDS = 1
+
+
+def run(host: str, port: int, seconds_per_job: float) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    app = create_simulator(Simulator(Settings(seconds_per_job=seconds_per_job)))
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    listening = config.bind_socket()
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    console.print(f"The simulated clouds answer at {address}; their controls are under {address}/_control.")
+    for cloud in CLOUDS:
+        console.print("\n".join(_variables(cloud, address)))
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _variables(cloud: type[Cloud], address: str) -> list[str]:
+    """What to set for GenPulse to use this cloud."""
+    credentials = cloud.credentials
+    values = {
+        "BASE_URL": f"{address}/{cloud.name}{cloud.base_path}",
+        "API_KEY": credentials.api_key,
+        "ACCESS_KEY": credentials.access_key,
+        "SECRET_KEY": credentials.secret_key,
+    }
+    return [f"GENPULSE_PROVIDERS__{cloud.name.upper()}__{name}={value}" for name, value in values.items() if value]

@@ -1,0 +1,36 @@
+"""The simulated world's time: the machine's, or one that a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+
+class Clock:
+    """Real time, in seconds since 1970."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep_until(self, moment: float) -> None:
+        await asyncio.sleep(max(0.0, moment - self.now()))
+
+
+class ManualClock(Clock):
+    """Time that stands still until a test advances it; whoever sleeps wakes then."""
+
+    def __init__(self, start: float = 1_700_000_000) -> None:
+        self._now = start
+        self._moved = asyncio.Event()
+
+    def now(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def sleep_until(self, moment: float) -> None:
+        while self._now < moment:
+            await self._moved.wait()

@@ -1,0 +1,12 @@
+"""The clouds that are simulated; a new one is a file here and a line below."""
+
+from __future__ import annotations
+
+from genpulse.simulator.clouds.fal import Fal
+from genpulse.simulator.clouds.replicate import Replicate
+from genpulse.simulator.core import Cloud
+
+CLOUDS: tuple[type[Cloud], ...] = (
+    Fal,
+    Replicate,
+)

@@ -1,0 +1,210 @@
+"""What can go wrong at a cloud, and when it does next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, TypeAdapter
+
+from genpulse.simulator.jobs import Failure, Job, State
+from genpulse.simulator.wire import Kind
+
+EVERY_CLOUD = "*"
+_API = frozenset(Kind) - {Kind.MEDIA}
+
+
+class _Fault(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    times: PositiveInt | None = None
+    """It strikes so often and is gone; without it, until faults are cleared."""
+
+
+class _CallFault(_Fault):
+    """Strikes a request."""
+
+    kinds: frozenset[Kind] = _API
+
+
+class Latency(_CallFault):
+    type: Literal["latency"]
+    seconds: NonNegativeFloat
+
+
+class RateLimited(_CallFault):
+    """429 in the cloud's words; with `retry_after`, also with that header."""
+
+    type: Literal["rate_limited"]
+    retry_after: float | None = None
+
+
+class ServerError(_CallFault):
+    """5xx as the cloud words it or, with `html`, as a proxy before it does."""
+
+    type: Literal["server_error"]
+    status: Annotated[int, Field(ge=500, le=599)] = 503
+    html: bool = False
+
+
+class LostAnswer(_CallFault):
+    """The request is served, then the connection closes without an answer."""
+
+    type: Literal["lost_answer"]
+    kinds: frozenset[Kind] = frozenset({Kind.SUBMIT})
+
+
+class ConnectionReset(_CallFault):
+    """The connection is reset before anything happens."""
+
+    type: Literal["connection_reset"]
+
+
+class Hung(_CallFault):
+    """Nothing happens, and no answer comes until the caller gives up."""
+
+    type: Literal["hung"]
+
+
+class Malformed(_CallFault):
+    """The request is served; half of the answer's body comes."""
+
+    type: Literal["malformed"]
+
+
+class ExpiredMedia(_CallFault):
+    """Result URLs are gone."""
+
+    type: Literal["expired_media"]
+    kinds: frozenset[Kind] = frozenset({Kind.MEDIA})
+    status: Literal[403, 404, 410] = 403
+
+
+class _JobFault(_Fault):
+    """Strikes a job when it is created."""
+
+    def strike(self, job: Job) -> None:
+        raise NotImplementedError
+
+
+class Stuck(_JobFault):
+    """Runs for ever."""
+
+    type: Literal["stuck"]
+
+    def strike(self, job: Job) -> None:
+        job.stuck = True
+
+
+class Fails(_JobFault):
+    type: Literal["fails"]
+    code: Failure = Failure.INTERNAL
+
+    def strike(self, job: Job) -> None:
+        job.failure = self.code
+
+
+class NoOutputs(_JobFault):
+    """Succeeds, and has made nothing."""
+
+    type: Literal["no_outputs"]
+
+    def strike(self, job: Job) -> None:
+        job.empty = True
+
+
+class HiddenAtFirst(_JobFault):
+    """The first calls about it find no such job."""
+
+    type: Literal["hidden_at_first"]
+    calls: PositiveInt = 1
+
+    def strike(self, job: Job) -> None:
+        job.hidden_calls = self.calls
+
+
+class Backwards(_JobFault):
+    """Once it runs, polls are told running, then queued, then the truth."""
+
+    type: Literal["backwards"]
+    _DETOUR: ClassVar = (State.RUNNING, State.QUEUED)
+
+    def strike(self, job: Job) -> None:
+        job.detour = list(self._DETOUR)
+
+
+class DuplicatedCallbacks(_JobFault):
+    type: Literal["duplicated_callbacks"]
+    copies: PositiveInt = 2
+
+    def strike(self, job: Job) -> None:
+        job.callback_copies = self.copies
+
+
+class ReorderedCallbacks(_JobFault):
+    """The callbacks of one job come in reverse."""
+
+    type: Literal["reordered_callbacks"]
+
+    def strike(self, job: Job) -> None:
+        job.callbacks_reversed = True
+
+
+CallFault = Latency | RateLimited | ServerError | LostAnswer | ConnectionReset | Hung | Malformed | ExpiredMedia
+JobFault = Stuck | Fails | NoOutputs | HiddenAtFirst | Backwards | DuplicatedCallbacks | ReorderedCallbacks
+Fault = CallFault | JobFault
+FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Annotated[Fault, Field(discriminator="type")]])
+
+
+@dataclass
+class _Armed:
+    fault: Fault
+    left: int | None
+
+    @property
+    def spent(self) -> bool:
+        return self.left == 0
+
+    def strike(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+
+
+class Faults:
+    """Those in force, for each cloud and for every cloud."""
+
+    def __init__(self) -> None:
+        self._armed: dict[str, list[_Armed]] = {}
+
+    def put(self, cloud: str, faults: list[Fault]) -> None:
+        """Replace those of a cloud, or those of every cloud (`*`)."""
+        self._armed[cloud] = [_Armed(fault, fault.times) for fault in faults]
+
+    def clear(self) -> None:
+        self._armed.clear()
+
+    def of_call(self, cloud: str, kind: Kind) -> tuple[float, CallFault | None]:
+        """What strikes this request: a delay, and the first fault that decides how it ends."""
+        delay, decisive = 0.0, None
+        for armed in self._in_force(cloud):
+            fault = armed.fault
+            if isinstance(fault, JobFault) or kind not in fault.kinds:
+                continue
+            if isinstance(fault, Latency):
+                armed.strike()
+                delay += fault.seconds
+            elif decisive is None:
+                armed.strike()
+                decisive = fault
+        return delay, decisive
+
+    def of_job(self, job: Job) -> None:
+        """Let a new job have what is in force."""
+        for armed in self._in_force(job.cloud):
+            if isinstance(armed.fault, JobFault):
+                armed.strike()
+                armed.fault.strike(job)
+
+    def _in_force(self, cloud: str) -> list[_Armed]:
+        both = [*self._armed.get(cloud, ()), *self._armed.get(EVERY_CLOUD, ())]
+        return [armed for armed in both if not armed.spent]
