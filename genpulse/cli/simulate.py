@@ -30,11 +30,11 @@ def run(host: str, port: int, seconds_per_job: float) -> None:
     address = f"http://{host}:{listening.getsockname()[1]}"
     console.print(f"The simulated clouds answer at {address}; their controls are under {address}/_control.")
     for cloud in CLOUDS:
-        console.print("\n".join(_variables(cloud, address)))
+        console.print("\n".join(variables(cloud, address)))
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def _variables(cloud: type[Cloud], address: str) -> list[str]:
+def variables(cloud: type[Cloud], address: str) -> list[str]:
     """What to set for GenPulse to use this cloud."""
     credentials = cloud.credentials
     values = {

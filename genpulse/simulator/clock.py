@@ -13,7 +13,9 @@ class Clock:
         return time.time()
 
     async def sleep_until(self, moment: float) -> None:
-        await asyncio.sleep(max(0.0, moment - self.now()))
+        # The event loop has a clock of its own, and may wake a moment early by this one.
+        while (left := moment - self.now()) > 0:  # noqa: ASYNC110 - there is no event of time
+            await asyncio.sleep(left)
 
 
 class ManualClock(Clock):

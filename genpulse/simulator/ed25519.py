@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha512
 
 _P = 2**255 - 19
@@ -16,6 +17,7 @@ _BASE_Y = 4 * pow(5, -1, _P) % _P
 _BASE: Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
 
 
+@cache
 def public_key(secret: bytes) -> bytes:
     return _packed(_times(_scalar(secret), _BASE))
 

@@ -31,7 +31,7 @@ async def serving(app: ASGIApp, http: str = "auto") -> AsyncIterator[str]:
         running = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             async with asyncio.timeout(10):
-                while not server.started:
+                while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                     await asyncio.sleep(0.01)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:

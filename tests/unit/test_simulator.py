@@ -19,10 +19,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator, ed25519
+from genpulse.cli.simulate import variables
+from genpulse.simulator import Clock, ManualClock, Settings, Simulator, create_simulator, ed25519
 from genpulse.simulator.clouds import CLOUDS, fal, replicate
+from genpulse.simulator.core import Cloud
+from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, Media, render
 from genpulse.simulator.record import _REDACTED
+from genpulse.simulator.wire import Refusal
 
 FAL = {"Authorization": f"Key {fal.Fal.credentials.api_key}"}
 REPLICATE = {"Authorization": f"Bearer {replicate.Replicate.credentials.api_key}"}
@@ -74,7 +78,7 @@ async def world() -> AsyncIterator[World]:
 
 async def until(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not fact():
+        while not fact():  # noqa: ASYNC110 - facts have no events
             await asyncio.sleep(0.005)
 
 
@@ -89,10 +93,11 @@ def test_media_are_real_and_small(form: Format) -> None:
             image.load()
             assert image.size == (256, 128)
             return
-    with av.open(io.BytesIO(content)) as container:
+    with av.open(io.BytesIO(content), "r") as container:
         frames = list(container.decode(container.streams[0]))
     assert frames
     if form is Format.MP4:
+        assert isinstance(frames[0], av.VideoFrame)
         assert (frames[0].width, frames[0].height, len(frames)) == (256, 128, 8)
 
 
@@ -300,7 +305,10 @@ async def test_replicate_refuses_a_short_deadline(world: World) -> None:
 
 
 async def test_replicate_keeps_files(world: World) -> None:
-    parts = {"content": ("a.png", b"png", "image/png"), "metadata": (None, '{"a": 1}', "application/json")}
+    parts: dict[str, Any] = {
+        "content": ("a.png", b"png", "image/png"),
+        "metadata": (None, '{"a": 1}', "application/json"),
+    }
     created = await world.client.post("/replicate/v1/files", headers=REPLICATE, files=parts)
     assert created.status_code == 201
     file = created.json()
@@ -308,6 +316,12 @@ async def test_replicate_keeps_files(world: World) -> None:
     assert (await world.get(file["urls"]["get"], REPLICATE)).json()["id"] == file["id"]
     assert (await world.client.delete(file["urls"]["get"], headers=REPLICATE)).status_code == 204
     assert (await world.get(file["urls"]["get"], REPLICATE)).status_code == 404
+
+
+async def test_replicate_tells_of_versions_and_the_account(world: World) -> None:
+    version = (await world.get(f"/replicate/v1/models/owner/model/versions/{'a' * 64}", REPLICATE)).json()
+    assert (version["id"], "openapi_schema" in version) == ("a" * 64, True)
+    assert (await world.get("/replicate/v1/account", REPLICATE)).json()["username"] == "sim"
 
 
 async def test_replicate_tells_its_webhook_secret(world: World) -> None:
@@ -337,8 +351,15 @@ async def test_others_are_refused(world: World, path: str, authorization: str | 
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_every_cloud_has_credentials(cloud: type) -> None:
+def test_every_cloud_has_credentials(cloud: type[Cloud]) -> None:
     assert cloud.credentials.api_key or cloud.credentials.secret_key
+
+
+def test_command_says_what_to_set() -> None:
+    assert variables(replicate.Replicate, "http://127.0.0.1:8900") == [
+        "GENPULSE_PROVIDERS__REPLICATE__BASE_URL=http://127.0.0.1:8900/replicate/v1",
+        "GENPULSE_PROVIDERS__REPLICATE__API_KEY=r8_sim-key",
+    ]
 
 
 # Faults of calls ----------------------------------------------------------------------------------------------------
@@ -397,7 +418,7 @@ async def test_malformed_body(world: World) -> None:
     await world.faults({"type": "malformed"})
     answer = await world.submit("cut")
     assert answer.status_code == 200
-    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         answer.json()
     assert await world.count("cut") == 1
 
@@ -474,6 +495,56 @@ async def test_job_goes_backwards_once(world: World) -> None:
     await world.faults({"type": "backwards"})
     job = (await world.submit()).json()
     assert await states(world, job["status_url"]) == ["IN_QUEUE", "IN_PROGRESS", "IN_QUEUE", "COMPLETED", "COMPLETED"]
+
+
+# The clock ----------------------------------------------------------------------------------------------------------
+
+
+async def test_real_clock_never_wakes_early() -> None:
+    clock = Clock()
+    for _ in range(20):
+        moment = clock.now() + 0.002
+        await clock.sleep_until(moment)
+        assert clock.now() >= moment
+
+
+# What clouds build on -----------------------------------------------------------------------------------------------
+
+
+async def test_cloud_that_answers_with_the_result_waits_for_it(world: World) -> None:
+    cloud = fal.Fal(world.simulator)
+    await world.submit()
+    [job] = cloud.jobs()
+    finishing = asyncio.create_task(cloud.finish(job))
+    await asyncio.sleep(0)
+    assert not finishing.done()
+    world.clock.advance(2)
+    assert await finishing is State.SUCCEEDED
+    job.stuck = True
+    with pytest.raises(Refusal):
+        await cloud.finish(job)
+
+
+async def test_job_is_found_by_its_caller_s_key(world: World) -> None:
+    cloud = fal.Fal(world.simulator)
+    await world.submit()
+    [job] = cloud.jobs()
+    assert cloud.created_with("mine") is None
+    job.key = "mine"
+    assert cloud.created_with("mine") is job
+    assert await world.count("mine") == 1
+
+
+async def test_media_are_gone_that_were_never_made(world: World) -> None:
+    job = (await world.submit()).json()
+    world.clock.advance(3)
+    assert (await world.client.get(f"/fal/media/{job['request_id']}/7.jpg")).status_code == 404
+
+
+@pytest.mark.parametrize("headers", [{"X-Fal-Request-Timeout": "1"}, {"X-Fal-Request-Timeout": "soon"}])
+async def test_fal_refuses_a_short_start_timeout(world: World, headers: dict[str, str]) -> None:
+    answer = await world.client.post(FLUX, headers=FAL | headers, json={"prompt": "x"})
+    assert (answer.status_code, answer.headers["X-Fal-Error-Type"]) == (400, "bad_request")
 
 
 # Callbacks ----------------------------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class Replicate(Cloud):
             Route("GET", "/v1/predictions", self.list_all),
             Route("GET", "/v1/predictions/{id}", self.get, Kind.POLL),
             Route("POST", "/v1/predictions/{id}/cancel", self.cancel_one, Kind.CANCEL),
+            Route("GET", "/v1/models/{owner}/{name}/versions/{id}", self.version),
             Route("GET", "/v1/account", self.account),
             Route("GET", "/v1/webhooks/default/secret", self.webhook_secret),
             Route("POST", "/v1/files", self.upload),
@@ -111,6 +112,19 @@ class Replicate(Cloud):
 
     def broken(self, call: Call, status: int) -> Refusal:  # noqa: ARG002
         return _problem(status, "Internal server error", "Something went wrong. Please try again.")
+
+    # Models, account -------------------------------------------------------------------------------------------------
+
+    async def version(self, call: Call) -> Response:
+        """The official client looks at the output's schema before it runs a version."""
+        schema = {"components": {"schemas": {"Output": {"type": "array", "items": {"type": "string"}}}}}
+        created_at = _time(self.world.clock.now())
+        return JSONResponse(
+            {"id": call.path["id"], "created_at": created_at, "cog_version": "0.16.0", "openapi_schema": schema}
+        )
+
+    async def account(self, call: Call) -> Response:  # noqa: ARG002
+        return JSONResponse({"type": "organization", "username": "sim", "name": "Simulated"})
 
     # Predictions -----------------------------------------------------------------------------------------------------
 
@@ -220,9 +234,6 @@ class Replicate(Cloud):
 
     async def webhook_secret(self, call: Call) -> Response:  # noqa: ARG002
         return JSONResponse({"key": WEBHOOK_SECRET})
-
-    async def account(self, call: Call) -> Response:  # noqa: ARG002
-        return JSONResponse({"type": "organization", "username": "sim", "name": "Simulated"})
 
     # Files -----------------------------------------------------------------------------------------------------------
 
