@@ -6,7 +6,7 @@ GenPulseError
 ├── AccessError          401–404   Unauthenticated Forbidden NotFound
 ├── Conflict             409       AlreadyFinished
 ├── LimitError           402–429   InsufficientCredits PayloadTooLarge RangeNotSatisfiable RateLimited
-├── ProviderError        502–504   ContentBlocked ProviderRejected ProviderFailed ProviderAuthFailed
+├── ProviderError        502–504   ContentBlocked ProviderRejected ProviderFailed JobMissing ProviderAuthFailed
 │                                  ProviderQuotaSpent ProviderThrottled ProviderUnavailable OutcomeUnknown
 │                                  AssetUnavailable DeadlineExceeded
 ├── EngineError          503       OutOfMemory ModelUnavailable
@@ -144,6 +144,10 @@ class ProviderRejected(ProviderError, code="provider_rejected", status=502):
 
 class ProviderFailed(ProviderError, code="provider_failed", status=502, retryable=True):
     """The provider accepted the job and failed at it."""
+
+
+class JobMissing(ProviderError, code="provider_failed", status=502, retryable=True):
+    """The provider does not know the job; right after it was accepted that may pass."""
 
 
 class ProviderAuthFailed(ProviderError, code="provider_auth", status=502):

@@ -1,0 +1,147 @@
+"""fal.ai: models of many makers behind one queue. https://fal.ai/docs/model-apis/model-endpoints/queue"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Any, ClassVar
+
+import httpx
+from pydantic import BaseModel, Field
+
+from genpulse.errors import (
+    ContentBlocked,
+    GenPulseError,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderQuotaSpent,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
+from genpulse.providers.marketplace import ModelWire, model_input
+from genpulse.providers.wire import Answer, Wire
+
+#: Error types of models after which the same call may succeed; unknown ones are final, as fal advises.
+_PASSING = frozenset(
+    {
+        "internal_server_error",
+        "generation_timeout",
+        "downstream_service_error",
+        "downstream_service_unavailable",
+        "request_timeout",
+        "startup_timeout",
+        "runner_scheduling_failure",
+        "runner_connection_timeout",
+        "runner_disconnected",
+        "runner_connection_refused",
+        "runner_connection_error",
+        "runner_incomplete_response",
+        "runner_server_error",
+        "internal_error",
+    }
+)
+
+
+class _Submitted(BaseModel):
+    request_id: str = Field(min_length=1)
+    status_url: str
+    response_url: str
+    cancel_url: str
+
+
+class _Status(BaseModel):
+    status: str
+    error: str | None = None
+    error_type: str | None = None
+
+
+class _File(BaseModel):
+    url: str
+
+
+class _Result(BaseModel):
+    images: list[_File] = Field(default_factory=list)
+    image: _File | None = None
+    video: _File | None = None
+    audio: _File | None = None
+    seed: int | None = None
+
+    def files(self) -> list[_File]:
+        return [*self.images, *(one for one in (self.image, self.video, self.audio) if one is not None)]
+
+
+class _Anything(BaseModel):
+    pass
+
+
+class Fal(Provider):
+    """Has no idempotency key and no list: a call whose answer was lost stays unknown."""
+
+    name: ClassVar[str] = "fal"
+    default_url: ClassVar[str] = "https://queue.fal.run"
+    can_cancel: ClassVar[bool] = True
+
+    def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
+        headers = {"Authorization": f"Key {credentials.api_key}"}
+        url = base_url or self.default_url
+        self._queue = Wire(
+            self.name, url, client, headers=headers, refuse=partial(_refuse, passing=ProviderUnavailable)
+        )
+        # What the result answers with is what the model failed with, long after the call was accepted.
+        self._results = Wire(self.name, url, client, headers=headers, refuse=partial(_refuse, passing=ProviderFailed))
+
+    async def submit(self, call: ModelCall) -> Job:
+        wire = ModelWire.model_validate(call.wire)
+        params = {"fal_webhook": call.callback_url} if call.callback_url else None
+        # What fal repeats by itself it repeats at its own expense; we are billed for one result.
+        sent = await self._queue.pay(
+            "POST", f"/{wire.endpoint}", _Submitted, json=model_input(call, wire), params=params
+        )
+        return Job(
+            id=sent.request_id,
+            handle={"status": sent.status_url, "result": sent.response_url, "cancel": sent.cancel_url},
+        )
+
+    async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:  # noqa: ARG002
+        status = await self._queue.ask("GET", job.handle["status"], _Status)
+        if status.status != "COMPLETED":
+            return Pending()
+        if status.error or status.error_type:
+            raise _failure(status.error_type or "", status.error or "the model failed", ProviderFailed)
+        result = await self._results.ask("GET", job.handle["result"], _Result)
+        return Finished(
+            outputs=[Output(url=file.url) for file in result.files()],
+            parameters={"seed": result.seed} if result.seed is not None else {},
+        )
+
+    async def cancel(self, job: Job) -> None:
+        with suppress(ProviderRejected):  # it has ended already, or is forgotten
+            await self._queue.ask("PUT", job.handle["cancel"], _Anything)
+
+
+def _refuse(answer: Answer, *, passing: type[GenPulseError]) -> GenPulseError | None:
+    if answer.status < 400 or not isinstance(answer.data, dict):
+        return None
+    detail: Any = answer.data.get("detail")
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        first = detail[0]
+        field = ".".join(str(part) for part in first.get("loc", ()) if part != "body")
+        where = f" (at {field})" if field else ""
+        return _failure(str(first.get("type", "")), f"{first.get('msg', 'refused')}{where}", passing)
+    kind = answer.data.get("error_type") or answer.headers.get("X-Fal-Error-Type") or ""
+    if kind:
+        return _failure(kind, str(detail or kind), passing)
+    if answer.status == 403 and any(word in str(detail).lower() for word in ("balance", "locked")):
+        return ProviderQuotaSpent(f"fal: {detail}")
+    return ProviderAuthFailed(f"fal: {detail}") if answer.status in (401, 403) else None
+
+
+def _failure(kind: str, message: str, passing: type[GenPulseError]) -> GenPulseError:
+    """An error of a model, or of fal's own; it has been answered, so nothing is unknown, and 5xx are not billed."""
+    said = f"fal: {message}"
+    if kind == "content_policy_violation":
+        return ContentBlocked(said)
+    if kind in _PASSING:
+        return passing(said)
+    return ProviderRejected(said, error_type=kind)

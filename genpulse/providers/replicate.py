@@ -1,0 +1,80 @@
+"""Replicate: predictions of many makers' models. https://replicate.com/docs/reference/http"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import httpx
+from pydantic import BaseModel, Field
+
+from genpulse.errors import ContentBlocked, GenPulseError, ProviderFailed, ProviderRejected
+from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
+from genpulse.providers.marketplace import ModelWire, model_input
+from genpulse.providers.wire import Wire
+
+_UNDER_WAY = frozenset({"starting", "processing"})
+_REFUSED = ("nsfw", "sensitive", "content policy", "flagged")
+
+
+class _Prediction(BaseModel):
+    """`status` may be a word that did not exist when this was written; whatever is not under way has ended."""
+
+    id: str = Field(min_length=1)
+    status: str
+    output: Any = None
+    error: str | None = None
+    data_removed: bool = False
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+
+class Replicate(Provider):
+    """Has no idempotency key; its list shows the inputs, but not whose call they came from, so it settles nothing."""
+
+    name: ClassVar[str] = "replicate"
+    default_url: ClassVar[str] = "https://api.replicate.com/v1"
+    can_cancel: ClassVar[bool] = True
+
+    def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
+        headers = {"Authorization": f"Bearer {credentials.api_key}"}
+        self._wire = Wire(self.name, base_url or self.default_url, client, headers=headers)
+
+    async def submit(self, call: ModelCall) -> Job:
+        wire = ModelWire.model_validate(call.wire)
+        body: dict[str, Any] = {"input": model_input(call, wire)}
+        if call.callback_url:
+            body |= {"webhook": call.callback_url, "webhook_events_filter": ["completed"]}
+        made = await self._wire.pay("POST", f"/models/{wire.endpoint}/predictions", _Prediction, json=body)
+        return Job(id=made.id)
+
+    async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:  # noqa: ARG002
+        seen = await self._wire.ask("GET", f"/predictions/{job.id}", _Prediction)
+        if seen.status in _UNDER_WAY:
+            return Pending()
+        if seen.status != "succeeded":
+            raise _failure(seen)
+        if seen.data_removed:
+            raise ProviderFailed("replicate has deleted the files already.", retryable=False)
+        links = _links(seen.output)
+        seconds = seen.metrics.get("predict_time")
+        usage = {"seconds": seconds} if isinstance(seconds, int | float) else {}
+        return Finished(outputs=[Output(url=link) for link in links], usage=usage)
+
+    async def cancel(self, job: Job) -> None:
+        await self._wire.ask("POST", f"/predictions/{job.id}/cancel", _Prediction)
+
+
+def _failure(seen: _Prediction) -> GenPulseError:
+    said = seen.error or f"the prediction is {seen.status}"
+    if any(word in said.lower() for word in _REFUSED):  # its errors are free text
+        return ContentBlocked(f"replicate: {said}")
+    if seen.status in ("canceled", "aborted"):
+        return ProviderRejected(f"replicate: {said}")
+    return ProviderFailed(f"replicate: {said}")
+
+
+def _links(output: Any) -> list[str]:
+    """The URLs in an output, whatever form its model gave it."""
+    if isinstance(output, str):
+        return [output] if output.startswith(("http://", "https://", "data:")) else []
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, list) else ()
+    return [link for part in parts for link in _links(part)]
