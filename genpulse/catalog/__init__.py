@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from importlib.resources import files
 
+from genpulse.catalog.clouds import CLOUDS, cloud_models
 from genpulse.catalog.engine import engine_spec
 from genpulse.catalog.schema import public_model
 from genpulse.errors import UnknownModel
@@ -31,6 +32,10 @@ class Catalog:
         """The model of that id. Raises UnknownModel, naming near names or the successor of a retired one."""
         model = self._models.get(model_id)
         if model is None:
+            cloud = model_id.partition("/")[0]
+            if cloud in CLOUDS and not any(model.provider == cloud for model in self._models.values()):
+                key = f"GENPULSE_PROVIDERS__{cloud.upper()}__API_KEY"
+                raise UnknownModel(f"There is no account at {cloud} here; set {key}.", field=field)
             near = get_close_matches(model_id, self._models, n=3, cutoff=0.4)
             hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists them."
             raise UnknownModel(f"There is no model {model_id!r}.{hint}", field=field)
@@ -45,9 +50,10 @@ class Catalog:
         return sorted(offers, key=_cost)
 
 
-def load_catalog(engine: Mapping[str, EngineModel]) -> Catalog:
-    """The catalogue of this installation: the local engine's models."""
-    return Catalog(engine_spec(name, model) for name, model in engine.items())
+def load_catalog(engine: Mapping[str, EngineModel], accounts: Container[str] = ()) -> Catalog:
+    """The catalogue of this installation: the models of the local engine and of the clouds it has accounts at."""
+    local = [engine_spec(name, model) for name, model in engine.items()]
+    return Catalog([*local, *cloud_models(one for one in CLOUDS if one in accounts)])
 
 
 def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineModel]:

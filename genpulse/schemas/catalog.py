@@ -90,6 +90,13 @@ class Price(Frozen):
     credits: int = Field(ge=0)
 
 
+class Poll(Frozen):
+    """How often to ask for a job, in seconds: after a tenth of the time that it has taken already, within limits."""
+
+    least: float = 2.0
+    most: float = 15.0
+
+
 class ModelSpec(Frozen):
     """One model of the catalogue."""
 
@@ -99,6 +106,9 @@ class ModelSpec(Frozen):
     queue: str
     """Task queue of the workers that run it."""
     operations: dict[Operation, OperationSpec]
+    wire: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the provider's client has to know of it; the client says in which form."""
+    poll: Poll = Poll()
     price: Price | None = None
     retires_at: date | None = None
     successor: str | None = None

@@ -1,0 +1,29 @@
+"""The models of clouds, as data: one file per cloud, each entry in the form of a `ModelSpec`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from typing import Any
+
+from genpulse.schemas.catalog import ModelSpec
+from genpulse.schemas.queues import PROVIDER_QUEUE
+
+CLOUDS = ("fal", "replicate")
+
+
+def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:
+    """Every model of these clouds."""
+    common = _read("fields")
+    for cloud in clouds:
+        for name, entry in _read(cloud).items():
+            for operation in entry["operations"].values():
+                operation["fields"] = {
+                    field: common[field] | differing for field, differing in operation["fields"].items()
+                }
+            yield ModelSpec.model_validate({"provider": cloud, "name": name, "queue": PROVIDER_QUEUE} | entry)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text("utf-8"))
