@@ -87,12 +87,16 @@ def up(
     temporal_port: Annotated[int, typer.Option(help="Temporal; 0: any free one.")] = 7233,
     ui_port: Annotated[int, typer.Option(help="Temporal Web UI; 0: any free one.")] = 8233,
     data_dir: DataDirOption = _DATA_DIR,
+    *,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Use simulated clouds, to try all of it for free.")
+    ] = False,
 ) -> None:
     """Run the whole stack in the foreground; Ctrl-C stops it. Its state is kept."""
     from genpulse.cli.up import run
     from genpulse.stack import Ports
 
-    _run(run(data_dir, Ports(api=port, temporal=temporal_port, ui=ui_port)))
+    _run(run(data_dir, Ports(api=port, temporal=temporal_port, ui=ui_port), simulate=simulate))
 
 
 @app.command(rich_help_panel=_SERVERS)

@@ -6,8 +6,7 @@ import uvicorn
 from rich.console import Console
 
 from genpulse.simulator import Settings, Simulator, create_simulator
-from genpulse.simulator.clouds import CLOUDS
-from genpulse.simulator.core import Cloud
+from genpulse.simulator.accounts import all_variables
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -29,18 +28,6 @@ def run(host: str, port: int, seconds_per_job: float) -> None:
     listening = config.bind_socket()
     address = f"http://{host}:{listening.getsockname()[1]}"
     console.print(f"The simulated clouds answer at {address}; their controls are under {address}/_control.")
-    for cloud in CLOUDS:
-        console.print("\n".join(variables(cloud, address)))
+    for name, value in all_variables(address).items():
+        console.print(f"{name}={value}")
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def variables(cloud: type[Cloud], address: str) -> list[str]:
-    """What to set for GenPulse to use this cloud."""
-    credentials = cloud.credentials
-    values = {
-        "BASE_URL": f"{address}/{cloud.name}{cloud.base_path}",
-        "API_KEY": credentials.api_key,
-        "ACCESS_KEY": credentials.access_key,
-        "SECRET_KEY": credentials.secret_key,
-    }
-    return [f"GENPULSE_PROVIDERS__{cloud.name.upper()}__{name}={value}" for name, value in values.items() if value]

@@ -15,12 +15,12 @@ from genpulse.stack import EmbeddedStack, Ports, embedded_stack, read_admin_key
 console = Console(highlight=False, soft_wrap=True)
 
 
-async def run(data_dir: Path, ports: Ports) -> None:
+async def run(data_dir: Path, ports: Ports, *, simulate: bool = False) -> None:
     """Run the stack until Ctrl-C or SIGTERM; a second one ends it at once."""
     first_start = read_admin_key(data_dir) is None
     with suppress(asyncio.CancelledError), terminating_like_interrupt():
         console.print("Starting GenPulse …", style="dim")
-        async with embedded_stack(data_dir, ports=ports, report=_report) as stack:
+        async with embedded_stack(data_dir, ports=ports, simulate=simulate, report=_report) as stack:
             _greet(stack, show_key=first_start)
             try:
                 await asyncio.Event().wait()

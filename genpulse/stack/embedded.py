@@ -13,6 +13,7 @@ from typing import Any, Never, TypeVar
 
 import httpx
 
+from genpulse.simulator.accounts import all_variables
 from genpulse.stack.data_dir import DATA_DIR_VARIABLE, DataDir
 from genpulse.stack.errors import StackError
 from genpulse.stack.ports import LOOPBACK, Ports
@@ -47,7 +48,7 @@ _BACKGROUND = 19
 #: torch's threads must not spin while they wait, which would take the cores from everyone; and models lie on disk.
 _ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
 
-_WORKERS = {"worker": "gp-workflows,gp-fake", "worker-gpu": "gp-gpu"}
+_WORKERS = {"worker": "gp-workflows,gp-providers,gp-fake", "worker-gpu": "gp-gpu"}
 
 
 class EmbeddedStack:
@@ -78,9 +79,9 @@ class EmbeddedStack:
 
     async def bring_up(self) -> None:
         """Start everything; return once a submission would work. Raises StackError when that will not happen."""
-        await self.start(*self._own_temporal)
+        await self.start(*self._servers)
         await _migrate(self.data_dir, self.environment)  # while Temporal starts
-        if self._own_temporal:
+        if "temporal" in self._servers:
             await prepare_namespace(self.temporal_address, _namespace(self.environment))
         await self.start("api", *_WORKERS)
         await self.guard(self.wait_until_ready())
@@ -92,15 +93,16 @@ class EmbeddedStack:
         try:
             await self.stop(*_WORKERS)
             await self.stop("api")
-            await self.stop(*self._own_temporal)
+            await self.stop(*self._servers)
         except BaseException:
             for process in self._processes.values():
                 process.kill()
             raise
 
     @property
-    def _own_temporal(self) -> tuple[str, ...]:
-        return ("temporal",) if "temporal" in self._processes else ()
+    def _servers(self) -> tuple[str, ...]:
+        """What our own processes talk to."""
+        return tuple(name for name in ("temporal", "simulator") if name in self._processes)
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
         """Do some work that needs the stack. Raises StackError, with the log, when a process keeps ending meanwhile."""
@@ -136,9 +138,10 @@ async def embedded_stack(
     *,
     ports: Ports = Ports(),  # noqa: B008 - immutable
     environment: Mapping[str, str] | None = None,
+    simulate: bool = False,
     report: Report = lambda _sentence: None,
 ) -> AsyncIterator[EmbeddedStack]:
-    """Start the stack, wait until it is ready, and stop it at the end.
+    """Start the stack, wait until it is ready, and stop it at the end. With `simulate`, every cloud is the simulator.
 
     What is set in this process's environment, or in `environment`, wins over what the stack would choose: with a
     Temporal address of its own no server is started. Raises StackError when the stack cannot start.
@@ -150,7 +153,11 @@ async def embedded_stack(
         folder.clean_up_former_run()
         ports = ports.settled(temporal_runs_here=_ADDRESS not in given)
         settings = _environment(folder, ports, given)
+        if simulate:
+            settings |= all_variables(f"http://{LOOPBACK}:{ports.simulator}")
         specs = _specs(settings)
+        if simulate:
+            specs.append(_simulator(ports, settings))
         if _ADDRESS not in given:
             specs.append(_temporal(folder, ports, settings))
         stack = EmbeddedStack(folder, settings, specs, report)
@@ -181,6 +188,11 @@ def _worker(name: str, queues: str, environment: Mapping[str, str]) -> ProcessSp
         niceness=_BACKGROUND,
         stop_seconds=_grace(environment) + _LEAVING_SECONDS,
     )
+
+
+def _simulator(ports: Ports, environment: Mapping[str, str]) -> ProcessSpec:
+    command = _genpulse("simulate", "--host", LOOPBACK, "--port", str(ports.simulator))
+    return ProcessSpec(name="simulator", command=command, environment=environment, niceness=_BACKGROUND)
 
 
 def _grace(environment: Mapping[str, str]) -> float:

@@ -19,6 +19,7 @@ class Ports:
     api: int = 0
     temporal: int = 0
     ui: int = 0
+    simulator: int = 0
 
     @classmethod
     def free(cls) -> Self:
@@ -33,8 +34,13 @@ class Ports:
         for option, port in needed.items():
             if port and not _is_free(port):
                 raise StackError(f"Port {port} is in use; choose another with {option}, or 0 for a free one.")
-        api, temporal, ui = free_ports(3)
-        return Ports(api=self.api or api, temporal=self.temporal or temporal, ui=self.ui or ui)
+        api, temporal, ui, simulator = free_ports(4)
+        return Ports(
+            api=self.api or api,
+            temporal=self.temporal or temporal,
+            ui=self.ui or ui,
+            simulator=self.simulator or simulator,
+        )
 
 
 def free_port() -> int:

@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from genpulse.cli.simulate import variables
 from genpulse.simulator import Clock, ManualClock, Settings, Simulator, create_simulator, ed25519
+from genpulse.simulator.accounts import variables
 from genpulse.simulator.clouds import CLOUDS, fal, replicate
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.jobs import State
@@ -356,10 +356,10 @@ def test_every_cloud_has_credentials(cloud: type[Cloud]) -> None:
 
 
 def test_command_says_what_to_set() -> None:
-    assert variables(replicate.Replicate, "http://127.0.0.1:8900") == [
-        "GENPULSE_PROVIDERS__REPLICATE__BASE_URL=http://127.0.0.1:8900/replicate/v1",
-        "GENPULSE_PROVIDERS__REPLICATE__API_KEY=r8_sim-key",
-    ]
+    assert variables(replicate.Replicate, "http://127.0.0.1:8900") == {
+        "GENPULSE_PROVIDERS__REPLICATE__BASE_URL": "http://127.0.0.1:8900/replicate/v1",
+        "GENPULSE_PROVIDERS__REPLICATE__API_KEY": "r8_sim-key",
+    }
 
 
 # Faults of calls ----------------------------------------------------------------------------------------------------
