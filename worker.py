@@ -22,17 +22,23 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.engine import EngineActivities
+from activities.providers import ProviderActivities
 from activities.records import RecordActivities
 from genpulse import telemetry
 from genpulse.assets import Assets
+from genpulse.callbacks import CallbackLinks
+from genpulse.calls import Calls
 from genpulse.catalog import Catalog, engine_models, load_catalog
-from genpulse.db import Database
+from genpulse.db import Database, utc_now
 from genpulse.dispatch import Dispatcher
+from genpulse.limits import limiter
 from genpulse.media import MediaLimits
 from genpulse.net import http_client
+from genpulse.providers.registry import Accounts
 from genpulse.records import Records
 from genpulse.schemas.engine import Engine
-from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, QUEUES, WORKFLOW_QUEUE
+from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUE, QUEUES, WORKFLOW_QUEUE
+from genpulse.security import link_signer
 from genpulse.settings import Settings
 from genpulse.storage import Storage
 from genpulse.sweep import Sweeper
@@ -113,7 +119,7 @@ async def _services(settings: Settings, stack: AsyncExitStack) -> Services:
         storage=storage,
         records=Records(database),
         assets=Assets(database, storage, client, limits),
-        catalog=load_catalog(engine_models(settings.engine.models)),
+        catalog=load_catalog(engine_models(settings.engine.models), settings.providers),
     )
 
 
@@ -138,6 +144,8 @@ async def _builder(queue: str, services: Services, stack: AsyncExitStack) -> Wor
     grace = timedelta(seconds=services.settings.worker.graceful_seconds)
     if queue == WORKFLOW_QUEUE:
         return lambda client: _workflow_worker(client, services, grace)
+    if queue == PROVIDER_QUEUE:
+        return await _provider_builder(services, grace, stack)
     engine, threads, at_once = await _engine(queue, services, stack)
     activities = EngineActivities(services.records, services.assets, services.catalog, engine, threads)
     return lambda client: Worker(
@@ -157,10 +165,38 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
         client,
         task_queue=WORKFLOW_QUEUE,
         workflows=[GenerationWorkflow],
-        activities=[records.submit_step, records.finish],
+        activities=[records.submit_step, records.park, records.finish],
         no_remote_activities=True,
         workflow_runner=SandboxedWorkflowRunner() if services.settings.worker.sandbox else UnsandboxedWorkflowRunner(),
         max_cached_workflows=2000,
+        graceful_shutdown_timeout=grace,
+    )
+
+
+async def _provider_builder(services: Services, grace: timedelta, stack: AsyncExitStack) -> WorkerBuilder:
+    settings = services.settings
+    # A client of its own, because it may reach the configured clouds wherever they are; what callers name may not.
+    endpoints = [one.base_url for one in settings.providers.values()]
+    http = await stack.enter_async_context(
+        http_client(allow_private=settings.network.allow_private, trusted_urls=endpoints)
+    )
+    activities = ProviderActivities(
+        calls=Calls(services.database, services.records),
+        records=services.records,
+        assets=services.assets,
+        catalog=services.catalog,
+        accounts=Accounts(settings.providers, http, max_bytes=settings.uploads.max_bytes),
+        limiter=await stack.enter_async_context(limiter(settings)),
+        callbacks=CallbackLinks(settings.server.public_url, link_signer(settings.security)),
+        now=utc_now,
+    )
+    return lambda client: Worker(
+        client,
+        task_queue=PROVIDER_QUEUE,
+        activities=[activities.submit, activities.poll, activities.cancel],
+        max_concurrent_activities=settings.worker.provider_concurrency,
+        max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=grace,
     )
 

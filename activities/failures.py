@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import exceptions
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
 
-from genpulse.errors import DeadlineExceeded, GenPulseError, ProviderUnavailable
+from genpulse.errors import DeadlineExceeded, GenPulseError, OutcomeUnknown, ProviderUnavailable
 from genpulse.schemas.generations import GenerationFault
 
 #: Codes that a generation's error may carry (docs/errors.md); any other error of ours is a wrong input or our fault.
@@ -29,6 +29,7 @@ _PUBLIC = frozenset(
 )
 _AS_INPUT = frozenset({"media_rejected", "unsafe_url", "unknown_model", "adaption_required"})
 
+OUTCOME_UNKNOWN = OutcomeUnknown.code
 INTERNAL = "Something went wrong on our side. The generation's id is all that support needs."
 
 
@@ -43,9 +44,11 @@ def fault(error: GenPulseError, provider: str | None) -> GenerationFault:
     )
 
 
-def to_temporal(error: GenPulseError, provider: str | None) -> ApplicationError:
-    """An activity's failure. Temporal tries again unless the error says that this cannot help."""
-    return ApplicationError(error.message, fault(error, provider), type=error.code, non_retryable=not error.retryable)
+def to_temporal(error: GenPulseError, provider: str | None, *, final: bool = False) -> ApplicationError:
+    """An activity's failure. Temporal tries again unless the error says that this cannot help, or it is `final`."""
+    return ApplicationError(
+        error.message, fault(error, provider), type=error.code, non_retryable=final or not error.retryable
+    )
 
 
 def fault_of(error: Exception) -> GenerationFault:

@@ -29,6 +29,14 @@ class RecordActivities:
         except GenPulseError as error:
             raise to_temporal(error, None) from error
 
+    @activity.defn(name="records.park")
+    async def park(self, ending: Ending) -> None:
+        """The generation waits for somebody to decide."""
+        try:
+            await self.records.park(ending)
+        except GenPulseError as error:
+            raise to_temporal(error, None) from error
+
     @activity.defn(name="records.finish")
     async def finish(self, ending: Ending) -> GenerationResult:
         """The generation has ended."""

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from api import openapi, problems
 from api.context import QUIET_PATHS, RequestContext
 from api.metrics import Metrics
-from api.routes import assets, generations, models, reference, system
+from api.routes import assets, callbacks, generations, models, reference, system
 from api.services import running
 from genpulse import __version__, telemetry
 from genpulse.settings import Settings
@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         models.router,
         assets.router,
         assets.file_router,
+        callbacks.router,
         system.router,
         reference.router,
     ):
@@ -59,7 +60,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _is_untraced(scope: MutableMapping[str, Any]) -> bool:
     """Whether a request gets no span: probes, which would drown the rest, and links, whose signature it would keep."""
-    return scope.get("path") in QUIET_PATHS or assets.is_file_path(scope)
+    path: str = scope.get("path", "")
+    return path in QUIET_PATHS or assets.is_file_path(scope) or path.startswith("/v1/callbacks/")
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             database=database,
             storage=storage,
             assets=Assets(database, storage, client, MediaLimits(**settings.uploads.model_dump())),
-            catalog=load_catalog(engine_models(settings.engine.models)),
+            catalog=load_catalog(engine_models(settings.engine.models), settings.providers),
             temporal=temporal,
             dispatcher=dispatcher,
             watch=watch,

@@ -19,6 +19,7 @@ from genpulse.ids import new_id
 from genpulse.media import MediaLimits, poster, probe
 from genpulse.models import AssetRow
 from genpulse.net import download
+from genpulse.providers.base import Media
 from genpulse.repositories import assets
 from genpulse.schemas.assets import MediaInfo
 from genpulse.schemas.catalog import ImageRules, Size
@@ -81,6 +82,11 @@ class Assets:
         return [
             await self.ingest(path, order.tenant_id, made_by=order, index=index) for index, path in enumerate(paths)
         ]
+
+    async def as_media(self, path: Path) -> Media:
+        """A staged input as a cloud's client takes it."""
+        info = await _inspect(path, lambda: probe(path, limits=self._limits))
+        return Media(path=path, media_type=info.media_type)
 
     async def _store_poster(self, video: Path) -> str:
         with TemporaryDirectory(prefix="genpulse-poster-") as folder:

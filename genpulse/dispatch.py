@@ -30,7 +30,7 @@ from genpulse.records import Records
 from genpulse.repositories import generations, steps
 from genpulse.schemas import attributes
 from genpulse.schemas import states as s
-from genpulse.schemas.plans import Ending, GenerationTicket, StepTicket
+from genpulse.schemas.plans import Choice, Ending, GenerationTicket, StepTicket
 from genpulse.schemas.queues import WORKFLOW_QUEUE
 
 WORKFLOW_TYPE = "GenerationWorkflow"
@@ -166,7 +166,12 @@ def _ticket(row: GenerationRow, chain: Sequence[StepRow]) -> GenerationTicket:
         deadline_at=row.deadline_at,
         steps=[
             StepTicket(
-                position=step.position, id=step.step_id, operation=step.operation, model=step.model, queue=step.queue
+                position=step.position,
+                id=step.step_id,
+                operation=step.operation,
+                model=step.model,
+                queue=step.queue,
+                fallbacks=[Choice.model_validate(choice) for choice in step.fallbacks],
             )
             for step in chain
         ],

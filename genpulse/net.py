@@ -12,7 +12,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -270,15 +270,18 @@ async def download(
     *,
     max_bytes: int,
     timeout: float,  # noqa: ASYNC109  # the caller's budget for all of it, redirects included
+    headers: Mapping[str, str] | None = None,
 ) -> int:
     """Fetch the URL into a file and return its length; `timeout` bounds the whole of it, in seconds.
+
+    `headers` go to the first host only.
 
     Raises UnsafeUrl, MediaRejected for what is too large, and AssetUnavailable for what cannot be had; its
     `retryable` tells whether trying again may help. Nothing is left behind then.
     """
     parsed = _parse(url)
     try:
-        async with asyncio.timeout(timeout), _opened(client, parsed) as response:
+        async with asyncio.timeout(timeout), _opened(client, parsed, headers or {}) as response:
             _check_answer(response, max_bytes)
             return await _save(response, to, max_bytes)
     except (httpx.TransportError, TimeoutError) as error:
@@ -290,10 +293,12 @@ async def download(
 
 
 @asynccontextmanager
-async def _opened(client: httpx.AsyncClient, url: httpx.URL) -> AsyncIterator[httpx.Response]:
+async def _opened(
+    client: httpx.AsyncClient, url: httpx.URL, headers: Mapping[str, str]
+) -> AsyncIterator[httpx.Response]:
     """Give the answer that the redirects lead to; its body is not read yet."""
     # Plain bytes: what is not compressed cannot unpack to more than was received.
-    request = client.build_request("GET", url, headers={"Accept-Encoding": "identity"})
+    request = client.build_request("GET", url, headers={**headers, "Accept-Encoding": "identity"})
     for _ in range(_MAX_REDIRECTS + 1):
         response = await client.send(request, stream=True, follow_redirects=False)
         try:
@@ -305,6 +310,9 @@ async def _opened(client: httpx.AsyncClient, url: httpx.URL) -> AsyncIterator[ht
             await response.aclose()
         if request.url.scheme == "https" != following.url.scheme:
             raise UnsafeUrl("the URL redirects from https to an unprotected address")
+        if following.url.host != url.host:
+            for name in headers:
+                following.headers.pop(name, None)
         request = following
     raise AssetUnavailable(f"the file at {url.host} is behind more than {_MAX_REDIRECTS} redirects", retryable=False)
 

@@ -31,6 +31,7 @@ class StepWork:
     operation: Operation
     model: str
     input: dict[str, Any]
+    options: dict[str, Any]
     sources: dict[str, AssetRow]
     adapt: bool = True
     outputs: Sequence[str] = ()
@@ -63,15 +64,24 @@ class Records:
             if step is None:
                 step = await _succeeded(session, order)
                 made = await assets.output(session, order.generation_id, order.position)
-                return _work(step, outputs=[asset.id for asset in made])
-            provider, _, model = step.model.partition("/")
+                return _work(step, order.model, outputs=[asset.id for asset in made])
+            provider, _, model = order.model.partition("/")
             number = await steps.open_attempt(
                 session, order.generation_id, order.position, provider=provider, model=model
             )
             attempt = {"step": step.step_id, "number": number, "provider": provider, "model": model}
             await _touch(session, order, ("attempt", attempt | {"status": "running", "error": None}))
             sources, adapt = await _sources(session, order, step.input)
-            return _work(step, sources=sources, adapt=adapt)
+            return _work(step, order.model, sources=sources, adapt=adapt)
+
+    async def step_work(self, order: StepOrder) -> StepWork:
+        """What there is to do for a step that a worker has taken up before. Raises AlreadyFinished when it is over."""
+        async with self._database.reading() as session:
+            step = await _step(session, order)
+            if step.status != StepStatus.RUNNING:
+                raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
+            sources, adapt = await _sources(session, order, step.input)
+            return _work(step, order.model, sources=sources, adapt=adapt)
 
     async def progress(self, order: StepOrder, step_id: str, fraction: float) -> None:
         """The step has come this far (0 to 1)."""
@@ -119,14 +129,23 @@ class Records:
                 values["adaptions"] = [*generation.adaptions, *(one.model_dump(mode="json") for one in adaptions)]
         await _touch(session, order, *events, **values)
 
-    async def fail_attempt(self, order: StepOrder, fault: GenerationFault) -> None:
-        """The running attempt failed; whether there is another is Temporal's to decide."""
+    async def fail_attempt(self, order: StepOrder, fault: GenerationFault) -> int:
+        """The running attempt failed; whether there is another is Temporal's to decide. Return how many there were."""
         error = fault.model_dump(mode="json")
         async with self._database.transaction() as session:
             await steps.close_attempts(session, order.generation_id, order.position, status="failed", error=error)
             step = await _step(session, order)
             attempt = {"step": step.step_id, "status": "failed", "error": error}
             await generations.touch(session, order.generation_id, ("attempt", attempt))
+            return await steps.count_attempts(session, order.generation_id, order.position, order.model)
+
+    async def park(self, ending: Ending) -> None:
+        """The generation cannot go on by itself; what it has done stays, and somebody has to decide."""
+        assert ending.fault is not None
+        error = ending.fault.model_dump(mode="json")
+        async with self._database.transaction() as session:
+            parked = GenerationStatus.DEAD_LETTERED
+            await generations.enter(session, ending.generation_id, parked, _status(parked), error=error)
 
     async def finish(self, ending: Ending) -> GenerationResult:
         """The generation has ended; what had not ended in it ends with it."""
@@ -212,13 +231,19 @@ async def _source(session: AsyncSession, order: StepOrder, reference: dict[str, 
 
 
 def _work(
-    step: StepRow, *, sources: dict[str, AssetRow] | None = None, adapt: bool = True, outputs: Sequence[str] = ()
+    step: StepRow,
+    model: str,
+    *,
+    sources: dict[str, AssetRow] | None = None,
+    adapt: bool = True,
+    outputs: Sequence[str] = (),
 ) -> StepWork:
     return StepWork(
         step_id=step.step_id,
         operation=step.operation,
-        model=step.model,
+        model=model,
         input=step.input,
+        options=step.provider_options,
         sources=sources or {},
         adapt=adapt,
         outputs=outputs,

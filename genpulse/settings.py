@@ -102,6 +102,7 @@ class UploadSettings(Group):
 class WorkerSettings(Group):
     graceful_seconds: float = Field(30, ge=0, description="Time that running steps get to finish at shutdown")
     sandbox: bool = Field(True, description="Run workflow code in Temporal's sandbox")
+    provider_concurrency: int = Field(100, ge=1, description="Calls to clouds under way at once")
     fake_concurrency: int = Field(50, ge=1, description="Steps of `local/fake` at once (load tests)")
 
 

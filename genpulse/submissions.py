@@ -139,6 +139,7 @@ def _step_rows(generation_id: str, plan: Plan) -> list[StepRow]:
             status=StepStatus.QUEUED,
             input=step.input,
             provider_options=step.provider_options,
+            fallbacks=[choice.model_dump() for choice in step.fallbacks],
         )
         for position, step in enumerate(plan.steps)
     ]

@@ -51,3 +51,42 @@ ENGINE: RemoteOptions = {
     ),
     "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
+
+#: One call to a cloud: sending, or asking and fetching what was made.
+#: - start to close: a cloud that answers with the pictures themselves takes minutes, and a long video as much to fetch.
+#: - heartbeat: as for the engine; a worker killed in the middle is replaced within seconds.
+#: - attempts are not counted here: most of them are no failures but the clock by which turns and jobs are waited for.
+#:   The activity counts those that are, and ends itself.
+#: - cancellation is not waited for: what has been sent is cancelled at the cloud by an activity of its own.
+CLOUD: RemoteOptions = {
+    "start_to_close_timeout": timedelta(minutes=10),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=2), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
+    ),
+    "cancellation_type": ActivityCancellationType.TRY_CANCEL,
+}
+
+#: Cancelling at a cloud, while nothing else of the generation goes on: a minute is tried, then the job is left alone.
+CLOUD_CANCEL: RemoteOptions = {
+    "start_to_close_timeout": timedelta(seconds=30),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=5),
+    "cancellation_type": ActivityCancellationType.TRY_CANCEL,
+}
+
+#: How long a generation whose outcome is unknown waits for a person before it is given up.
+DEAD_LETTER_RETENTION = timedelta(days=7)
+
+#: What another model may do better: an outage, spent quota, refused credentials, a job that failed. A refused content
+#: or a wrong input would be refused elsewhere too, and whatever was sent with an unknown outcome may still be paid for.
+FALL_BACK_ON = frozenset(
+    {
+        "provider_unavailable",
+        "provider_throttled",
+        "provider_quota",
+        "provider_auth",
+        "provider_failed",
+        "engine_out_of_memory",
+    }
+)

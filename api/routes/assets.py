@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from api.bodies import receive_file
 from api.deps import AssetId, Cursor, Maker, Reader, ServicesDep, ViewsDep, cursor_of
 from api.headers import ByteRange, byte_range, etag_matches
+from api.links import Link, SignedLink
 from api.openapi import problems
 from api.routing import KeyRoute, OpenRoute, caller_of
 from api.services import Services
@@ -117,21 +117,6 @@ async def delete_asset(asset_id: AssetId, services: ServicesDep, caller: Maker) 
             raise NotFound(f"There is no asset {asset_id}.")
 
 
-@dataclass(frozen=True)
-class _SignedLink:
-    """The query of a link that works without a key."""
-
-    expires: Annotated[str, Query(description="From a signed link")] = ""
-    key: Annotated[str, Query(description="From a signed link")] = ""
-    signature: Annotated[str, Query(description="From a signed link")] = ""
-
-    def as_query(self) -> dict[str, str]:
-        return {"expires": self.expires, "key": self.key, "signature": self.signature}
-
-
-Link = Annotated[_SignedLink, Depends()]
-
-
 @file_router.head("/{asset_id}/content", include_in_schema=False)
 @file_router.get("/{asset_id}/content", response_class=Response, responses=_FILE_ANSWERS)
 async def get_asset_content(asset_id: AssetId, request: Request, services: ServicesDep, link: Link) -> Response:
@@ -164,7 +149,7 @@ async def _own(services: Services, tenant_id: str, asset_id: str) -> AssetRow:
     return row
 
 
-async def _readable(request: Request, services: Services, asset_id: str, path: str, link: _SignedLink) -> AssetRow:
+async def _readable(request: Request, services: Services, asset_id: str, path: str, link: SignedLink) -> AssetRow:
     if not link.signature:
         caller = caller_of(request)
         caller.require(Scope.READ)

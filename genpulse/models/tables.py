@@ -95,6 +95,7 @@ class StepRow(SQLModel, table=True):
     progress: float = 0.0
     input: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
     provider_options: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    fallbacks: list[dict[str, str]] = Field(sa_column=Column(Json, nullable=False))
     parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     started_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
@@ -102,7 +103,11 @@ class StepRow(SQLModel, table=True):
 
 
 class AttemptRow(SQLModel, table=True):
-    """One try of a step at one provider."""
+    """One try of a step at one provider.
+
+    A paid call is noted before it is sent (`sent_at`) and when it was accepted (`provider_job_id`): what has the one
+    and not the other has an unknown outcome. Account and endpoint are kept, because only they know the job.
+    """
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -120,7 +125,11 @@ class AttemptRow(SQLModel, table=True):
     provider: str = Field(max_length=40)
     model: str = Field(max_length=120)
     status: str = Field(max_length=16)
+    account: str | None = Field(default=None, max_length=80)
+    endpoint: str | None = Field(default=None, max_length=255)
+    sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     provider_job_id: str | None = Field(default=None, max_length=255)
+    handle: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))

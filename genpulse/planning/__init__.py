@@ -5,6 +5,7 @@ Pure: it reads the catalogue and the request, nothing else, so an estimate and a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from genpulse.planning.inputs import check_input, missing_media
 from genpulse.planning.sizing import SIZE_FIELDS, nearest_size, wanted_size
 from genpulse.schemas.catalog import ModelSpec, Size
 from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate
-from genpulse.schemas.plans import Plan, PlannedStep
+from genpulse.schemas.plans import Choice, Plan, PlannedStep
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 
 _UPSCALE = {MediaKind.IMAGE: Operation.IMAGE_UPSCALE, MediaKind.VIDEO: Operation.VIDEO_UPSCALE}
@@ -57,7 +58,11 @@ class _Planner:
         self._connect(given, model, operation, where)
         size = self._settle_size(given, model, operation, where)
         check_input(given, model, operation, where / "input")
-        self._append(step.id, operation, model, given, step.provider_options)
+        fallbacks = [
+            self._fallback(one, operation, given, where / f"fallbacks.{index}")
+            for index, one in enumerate(step.fallbacks)
+        ]
+        self._append(step.id, operation, model, given, step.provider_options, fallbacks=fallbacks)
         self.final[step.id] = step.id
         if size is not None:
             self._upscale_behind(step.id, model, size, where)
@@ -68,8 +73,6 @@ class _Planner:
         if step.model is None:
             return self._route(step, where)
         model = self.catalog.get(step.model, field=where / "model")
-        for index, fallback in enumerate(step.fallbacks):
-            self.catalog.get(fallback, field=where / f"fallbacks.{index}")
         if step.operation is None:
             if len(model.operations) > 1:
                 raise InvalidInput(
@@ -83,6 +86,24 @@ class _Planner:
                 field=where / "operation",
             )
         return model, step.operation
+
+    def _fallback(self, model_id: str, operation: Operation, given: dict[str, Any], path: str) -> Choice:
+        """A model that can take over as it is: the same operation, the same fields within its own limits."""
+        model = self.catalog.get(model_id, field=path)
+        if operation not in model.operations:
+            raise InvalidInput(
+                f"{model.id} cannot take over: it does {', '.join(model.operations)}, not {operation}.", field=path
+            )
+        rules = model.operations[operation].sizes
+        if rules is not None and "width" in given and not rules.allows(Size(given["width"], given["height"])):
+            raise InvalidInput(
+                f"{model.id} cannot take over: it does not make {given['width']}x{given['height']}.", field=path
+            )
+        try:
+            check_input(given, model, operation, "input")
+        except InvalidInput as error:
+            raise InvalidInput(f"{model.id} cannot take over: {error.message}", field=path) from error
+        return Choice(model=model.id, queue=model.queue)
 
     def _route(self, step: StepCreate, where: _Path) -> tuple[ModelSpec, Operation]:
         if step.operation is None:
@@ -218,7 +239,14 @@ class _Planner:
         return next(name for name in (wanted, *numbered) if name not in taken)
 
     def _append(
-        self, step_id: str, operation: Operation, model: ModelSpec, given: dict[str, Any], options: dict[str, Any]
+        self,
+        step_id: str,
+        operation: Operation,
+        model: ModelSpec,
+        given: dict[str, Any],
+        options: dict[str, Any],
+        *,
+        fallbacks: Sequence[Choice] = (),
     ) -> None:
         self.steps.append(
             PlannedStep(
@@ -228,6 +256,7 @@ class _Planner:
                 queue=model.queue,
                 input=given,
                 provider_options=options,
+                fallbacks=list(fallbacks),
             )
         )
 

@@ -84,6 +84,44 @@ async def open_attempt(session: AsyncSession, generation_id: str, position: int,
     return number
 
 
+async def running_attempt(session: AsyncSession, generation_id: str, position: int) -> AttemptRow | None:
+    """The attempt of a step that has not ended."""
+    query = select(AttemptRow).where(
+        col(AttemptRow.generation_id) == generation_id,
+        col(AttemptRow.position) == position,
+        col(AttemptRow.status) == "running",
+    )
+    return (await session.execute(query.order_by(col(AttemptRow.number).desc()).limit(1))).scalar_one_or_none()
+
+
+async def count_attempts(session: AsyncSession, generation_id: str, position: int, model_id: str) -> int:
+    """How many attempts of a step there were with this model."""
+    provider, _, model = model_id.partition("/")
+    query = select(func.count()).where(
+        _ATTEMPT.c.generation_id == generation_id,
+        _ATTEMPT.c.position == position,
+        _ATTEMPT.c.provider == provider,
+        _ATTEMPT.c.model == model,
+    )
+    return (await session.execute(query)).scalar_one()
+
+
+async def note_attempt(session: AsyncSession, generation_id: str, position: int, number: int, **values: object) -> bool:
+    """Write something down about a running attempt. Return whether it runs."""
+    query = (
+        update(_ATTEMPT)
+        .where(
+            _ATTEMPT.c.generation_id == generation_id,
+            _ATTEMPT.c.position == position,
+            _ATTEMPT.c.number == number,
+            _ATTEMPT.c.status == "running",
+        )
+        .values(**values)
+        .returning(_ATTEMPT.c.number)
+    )
+    return (await session.execute(query)).first() is not None
+
+
 async def close_attempts(
     session: AsyncSession,
     generation_id: str,

@@ -11,6 +11,13 @@ from genpulse.schemas.generations import Adaption, GenerationFault
 from genpulse.schemas.states import GenerationStatus, Operation
 
 
+class Choice(BaseModel):
+    """A model that may do a step, and the queue of the workers that run it."""
+
+    model: str
+    queue: str
+
+
 class PlannedStep(BaseModel):
     """One model call, resolved: its model is known and its media inputs point somewhere."""
 
@@ -20,6 +27,7 @@ class PlannedStep(BaseModel):
     queue: str
     input: dict[str, Any]
     provider_options: dict[str, Any]
+    fallbacks: list[Choice] = []
 
 
 class Plan(BaseModel):
@@ -30,13 +38,14 @@ class Plan(BaseModel):
 
 
 class StepTicket(BaseModel):
-    """One step as the workflow sees it."""
+    """One step as the workflow sees it: the model that does it, and those that may when it cannot, in turn."""
 
     position: int
     id: str
     operation: Operation
     model: str
     queue: str
+    fallbacks: list[Choice] = []
 
 
 class GenerationTicket(BaseModel):
@@ -54,6 +63,7 @@ class StepOrder(BaseModel):
     generation_id: str
     tenant_id: str
     position: int
+    model: str
     total: int
     """Steps in the generation, for its overall progress."""
 
@@ -62,6 +72,12 @@ class StepOutcome(BaseModel):
     """Ids of the assets that a step made."""
 
     outputs: list[str]
+
+
+class Acceptance(BaseModel):
+    """What came of a call to a cloud: the outputs themselves, or a job to wait for."""
+
+    outcome: StepOutcome | None = None
 
 
 class GenerationResult(BaseModel):

@@ -11,4 +11,7 @@ ENGINE_QUEUE = "gp-gpu"
 FAKE_QUEUE = "gp-fake"
 """`local/fake`, for load tests."""
 
-QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE)
+PROVIDER_QUEUE = "gp-providers"
+"""Calls to clouds: many at once, each of them short."""
+
+QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUE)

@@ -138,7 +138,11 @@ class Run:
         async with self.database.reading() as session:
             chain = (await steps.of_generations(session, [self.generation_id]))[self.generation_id]
         return StepOrder(
-            generation_id=self.generation_id, tenant_id=self.tenant_id, position=position, total=len(chain)
+            generation_id=self.generation_id,
+            tenant_id=self.tenant_id,
+            position=position,
+            model=chain[position].model,
+            total=len(chain),
         )
 
     async def begin(self, position: int = 0) -> None:

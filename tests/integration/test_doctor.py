@@ -115,6 +115,7 @@ def _step(generation_id: str, status: str) -> dict[str, Any]:
         status=StepStatus(status),
         input={},
         provider_options={},
+        fallbacks=[],
     )
     return row.model_dump()
 

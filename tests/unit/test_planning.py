@@ -13,10 +13,12 @@ from genpulse.errors import AdaptionRequired, InvalidInput, UnknownModel
 from genpulse.planning import plan_generation
 from genpulse.schemas.catalog import EngineModel, Size
 from genpulse.schemas.generations import GenerationCreate
-from genpulse.schemas.plans import Plan
+from genpulse.schemas.plans import Choice, Plan
 from genpulse.schemas.states import Operation
 
-WIDE = EngineModel(source="x/wide", operations=(Operation.TEXT_TO_IMAGE,), native=Size(512, 512), max_side=1024)
+WIDE = EngineModel(
+    source="x/wide", operations=(Operation.TEXT_TO_IMAGE,), native=Size(512, 512), min_side=128, max_side=1024
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +136,28 @@ def test_an_unknown_model_is_answered_with_near_ones(catalog: Catalog) -> None:
 
 def test_an_unknown_fallback_is_refused(catalog: Catalog) -> None:
     with pytest.raises(UnknownModel) as refused:
-        plan(catalog, **shapes(), fallbacks=["local/upscale", "no/model"])
+        plan(catalog, **shapes(), fallbacks=["local/wide", "no/model"])
     assert refused.value.field == "fallbacks.1"
+
+
+@pytest.mark.parametrize(
+    ("fallback", "size", "why"),
+    [
+        ("local/upscale", {}, "it does image-upscale, video-upscale, not text-to-image"),
+        ("local/wide", {"width": 64, "height": 64}, "it does not make 64x64"),
+    ],
+)
+def test_a_fallback_that_could_not_take_over_is_refused(
+    catalog: Catalog, fallback: str, size: dict[str, int], why: str
+) -> None:
+    with pytest.raises(InvalidInput, match=why) as refused:
+        plan(catalog, **shapes(**size), fallbacks=[fallback])
+    assert refused.value.field == "fallbacks.0"
+
+
+def test_fallbacks_are_planned_with_their_queues(catalog: Catalog) -> None:
+    (step,) = plan(catalog, **shapes(), fallbacks=["local/wide"]).steps
+    assert step.fallbacks == [Choice(model="local/wide", queue="gp-gpu")]
 
 
 @pytest.mark.parametrize(

@@ -12,35 +12,51 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
+from pydantic import SecretStr
 from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.engine import EngineActivities
+from activities.providers import ProviderActivities
 from activities.records import RecordActivities
 from engine.fake import FakeEngine
 from genpulse.assets import Assets
+from genpulse.callbacks import CallbackLinks
+from genpulse.calls import Calls
 from genpulse.catalog import engine_models, load_catalog
-from genpulse.db import Database
+from genpulse.db import Database, utc_now
+from genpulse.limits import MemoryLimiter
 from genpulse.media import MediaLimits
 from genpulse.models import GenerationRow, StepRow, metadata
 from genpulse.net import http_client
 from genpulse.planning import plan_generation
+from genpulse.providers.registry import Accounts
 from genpulse.records import Records
 from genpulse.repositories import generations, steps
 from genpulse.schemas import attributes
 from genpulse.schemas.engine import EngineOutput, EngineTask, OnProgress
 from genpulse.schemas.generations import GenerationCreate
-from genpulse.schemas.plans import GenerationResult, GenerationTicket, StepTicket
-from genpulse.settings import UploadSettings
+from genpulse.schemas.plans import Choice, GenerationResult, GenerationTicket, StepTicket
+from genpulse.settings import ProviderSettings, UploadSettings
+from genpulse.signing import LinkSigner, SigningKey
+from genpulse.simulator.app import create_simulator
+from genpulse.simulator.core import Settings as SimulatorSettings
+from genpulse.simulator.core import Simulator
 from genpulse.storage import Storage
 from genpulse.submissions import Submission, accept
 from tests.servers.temporal import temporal_binary
 from workflows.generation import GenerationWorkflow
 
 TENANT = "default"
+#: The accounts at the simulated clouds.
+CLOUDS = {
+    "fal": ProviderSettings(base_url="http://simulator/fal", api_key=SecretStr("sim-key:sim-secret")),
+    "replicate": ProviderSettings(base_url="http://simulator/replicate/v1", api_key=SecretStr("r8_sim-key")),
+}
 FAKE = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
 
 Behaviour = Callable[[EngineTask, OnProgress], None]
@@ -83,6 +99,8 @@ class House:
     storage: Storage
     engine: ScriptedEngine
     activities: EngineActivities
+    world: Simulator
+    clouds: ProviderActivities
     queue: str
 
     async def accept(self, **request: object) -> GenerationTicket:
@@ -97,7 +115,14 @@ class House:
             tenant_id=TENANT,
             deadline_at=row.deadline_at,
             steps=[
-                StepTicket(position=s.position, id=s.step_id, operation=s.operation, model=s.model, queue=self.queue)
+                StepTicket(
+                    position=s.position,
+                    id=s.step_id,
+                    operation=s.operation,
+                    model=s.model,
+                    queue=self.queue,
+                    fallbacks=[Choice(model=choice["model"], queue=self.queue) for choice in s.fallbacks],
+                )
                 for s in chain
             ],
         )
@@ -124,7 +149,7 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     storage = Storage.open((tmp_path / "assets").as_uri())
-    catalog = load_catalog(engine_models({}))
+    catalog = load_catalog(engine_models({}), CLOUDS)
     records, engine, queue = Records(database), ScriptedEngine(), f"test-{uuid.uuid4()}"
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(http_client(allow_private=False))
@@ -132,12 +157,26 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
         threads = stack.enter_context(ThreadPoolExecutor(4))
         activities = EngineActivities(records, assets, catalog, engine, threads)
         local = RecordActivities(records)
+        world = Simulator(SimulatorSettings(seconds_per_job=0.05))
+        stack.push_async_callback(world.aclose)
+        wire = httpx.AsyncClient(transport=httpx.ASGITransport(create_simulator(world)))
+        await stack.enter_async_context(wire)
+        clouds = ProviderActivities(
+            calls=Calls(database, records),
+            records=records,
+            assets=assets,
+            catalog=catalog,
+            accounts=Accounts(CLOUDS, wire),
+            limiter=MemoryLimiter(),
+            callbacks=CallbackLinks("", LinkSigner(SigningKey("1", b"k" * 32))),
+            now=utc_now,
+        )
         await stack.enter_async_context(
             Worker(
                 temporal.client,
                 task_queue=f"{queue}-workflows",
                 workflows=[GenerationWorkflow],
-                activities=[local.submit_step, local.finish],
+                activities=[local.submit_step, local.park, local.finish],
                 no_remote_activities=True,
             )
         )
@@ -145,12 +184,12 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
             Worker(
                 temporal.client,
                 task_queue=queue,
-                activities=[activities.run],
+                activities=[activities.run, clouds.submit, clouds.poll, clouds.cancel],
                 max_heartbeat_throttle_interval=timedelta(milliseconds=200),
                 default_heartbeat_throttle_interval=timedelta(milliseconds=200),
             )
         )
-        yield House(temporal, database, storage, engine, activities, queue)
+        yield House(temporal, database, storage, engine, activities, world, clouds, queue)
     await database.dispose()
 
 

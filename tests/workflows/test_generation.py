@@ -171,7 +171,7 @@ async def test_cancel_reaches_the_engine_and_keeps_what_was_made(house: House) -
 
 async def test_a_finished_step_is_not_run_again(house: House) -> None:
     generation_id, result = await house.run()
-    order = StepOrder(generation_id=generation_id, tenant_id=TENANT, position=0, total=1)
+    order = StepOrder(generation_id=generation_id, tenant_id=TENANT, position=0, model="local/fake", total=1)
     again = await ActivityEnvironment().run(house.activities.run, order)
     assert again.outputs == result.outputs
     assert len(house.engine.tasks) == 1

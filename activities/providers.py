@@ -1,0 +1,240 @@
+"""Running one step at a cloud: sent once, waited for without holding anything, its outputs fetched at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from activities.failures import fault, to_temporal
+from genpulse.errors import (
+    AlreadyFinished,
+    AssetUnavailable,
+    DependencyDown,
+    GenPulseError,
+    JobMissing,
+    OutcomeUnknown,
+    ProviderFailed,
+    ProviderThrottled,
+    ProviderUnavailable,
+)
+from genpulse.providers.base import Finished, Job, ModelCall, Pending
+from genpulse.schemas.plans import Acceptance, StepOrder, StepOutcome
+from genpulse.schemas.states import MEDIA_FIELDS
+
+if TYPE_CHECKING:
+    from genpulse.assets import Assets
+    from genpulse.callbacks import CallbackLinks
+    from genpulse.calls import Call, Calls
+    from genpulse.catalog import Catalog
+    from genpulse.limits import Limiter
+    from genpulse.providers.registry import Account, Accounts
+    from genpulse.records import Records
+    from genpulse.schemas.catalog import ModelSpec
+
+#: How long after sending a lost call is looked for, and a job may be missing: clouds' lists and nodes lag behind.
+_SETTLING = timedelta(seconds=60)
+#: No deadline is later.
+_CALLED_WITHIN = timedelta(days=7)
+_LOOK_AGAIN = timedelta(seconds=5)
+_BEAT_SECONDS = 3.0
+_MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
+_THROTTLED = 10.0  # seconds, where the cloud does not say
+
+
+@dataclass(frozen=True)
+class ProviderActivities:
+    """Steps at clouds."""
+
+    calls: Calls
+    records: Records
+    assets: Assets
+    catalog: Catalog
+    accounts: Accounts
+    limiter: Limiter
+    callbacks: CallbackLinks
+    now: Callable[[], datetime]
+
+    @activity.defn(name="providers.submit")
+    async def submit(self, order: StepOrder) -> Acceptance:
+        """Send the call, once. Waiting for a turn is Temporal's: the activity fails and comes back when it is there."""
+        async with self._failing(order, attempts=_MOST_ATTEMPTS):
+            call = await self.calls.open(order)
+            if call.work.outputs:
+                return Acceptance(outcome=StepOutcome(outputs=list(call.work.outputs)))
+            if call.job_id is not None:
+                return Acceptance()
+            account = self.accounts.of(order.model)
+            with TemporaryDirectory(prefix="genpulse-call-") as scratch:
+                return await self._send(order, call, account, Path(scratch))
+
+    async def _send(self, order: StepOrder, call: Call, account: Account, folder: Path) -> Acceptance:
+        spec = self.catalog.get(order.model)
+        request = await self._request(order, call, spec, folder)
+        if call.sent_at is not None and not account.provider.remembers_keys:
+            return await self._settle(order, call, account, request)
+        permit = await self.limiter.acquire(account.name, call.key, account.limits)
+        if permit.wait:
+            raise _later("Waiting for a turn at the provider.", permit.wait)
+        await self.calls.sending(order, call, account=account.name, endpoint=account.endpoint)
+        try:
+            answer = await account.provider.submit(request)
+        except OutcomeUnknown as error:
+            # Next time it is found to have been sent, and is asked for instead.
+            raise _later(error.message, _LOOK_AGAIN) from error
+        except GenPulseError as error:
+            await self._withdraw(order, call, account, error)
+            raise
+        if isinstance(answer, Finished):
+            return Acceptance(outcome=await self._collect(order, call, account, answer, folder))
+        await self.calls.accepted(order, call, answer)
+        return Acceptance()
+
+    async def _withdraw(self, order: StepOrder, call: Call, account: Account, error: GenPulseError) -> None:
+        """The cloud has refused the call, for certain: it may be sent again, and takes no place in flight."""
+        await self.calls.withdrawn(order, call)
+        await self.limiter.release(account.name, call.key)
+        if isinstance(error, ProviderThrottled):
+            seconds = error.details.get("retry_after") or _THROTTLED
+            await self.limiter.pause(account.name, seconds)
+            raise _later(error.message, timedelta(seconds=seconds)) from error
+
+    async def _settle(self, order: StepOrder, call: Call, account: Account, request: ModelCall) -> Acceptance:
+        """It was sent, and nobody knows what came of it: ask the cloud, and never send it again."""
+        assert call.sent_at is not None
+        job = await account.provider.find(request, sent_at=call.sent_at)
+        if job is not None:
+            await self.calls.accepted(order, call, job)
+            return Acceptance()
+        if self.now() - call.sent_at < _SETTLING and account.provider.has_list:
+            raise _later("Looking for the job of a call whose answer was lost.", _LOOK_AGAIN)
+        raise OutcomeUnknown(
+            f"The answer of {account.name} was lost, and it cannot be told whether the job was accepted. Look for it "
+            "at the provider; it is not sent again by itself."
+        )
+
+    async def _request(self, order: StepOrder, call: Call, spec: ModelSpec, folder: Path) -> ModelCall:
+        work = call.work
+        rules = spec.operations[work.operation].images
+        staged = await self.assets.stage(
+            work.input, work.sources, rules, folder, step_id=work.step_id, adapt=work.adapt
+        )
+        return ModelCall(
+            model=spec.name,
+            operation=work.operation,
+            wire=spec.wire,
+            input={name: value for name, value in work.input.items() if name not in MEDIA_FIELDS},
+            media={name: [await self.assets.as_media(path)] for name, path in staged.files.items()},
+            options=work.options,
+            key=call.key,
+            callback_url=self.callbacks.url(spec.provider, order.generation_id, self.now() + _CALLED_WITHIN),
+        )
+
+    @activity.defn(name="providers.poll")
+    async def poll(self, order: StepOrder) -> StepOutcome:
+        """Ask for the job, and fetch what it made. Until then it fails, and comes back as often as the model merits."""
+        async with self._failing(order):
+            call = await self.calls.open(order)
+            if call.work.outputs:
+                return StepOutcome(outputs=list(call.work.outputs))
+            account, spec = self.accounts.of(order.model), self.catalog.get(order.model)
+            state = await self._ask(call, account, spec)
+            with TemporaryDirectory(prefix="genpulse-call-") as scratch:
+                try:
+                    return await self._collect(order, call, account, state, Path(scratch))
+                except AssetUnavailable as error:
+                    if self._age(call) > timedelta(days=1):
+                        raise
+                    raise _later(error.message, _LOOK_AGAIN) from error  # a fresh answer may bring fresh links
+
+    async def _ask(self, call: Call, account: Account, spec: ModelSpec) -> Finished:
+        """The finished job; anything else raises."""
+        assert call.job_id is not None
+        job = Job(id=call.job_id, handle=call.handle)
+        request = ModelCall(
+            model=spec.name, operation=call.work.operation, wire=spec.wire, input=call.work.input, key=call.key
+        )
+        again = _interval(self._age(call), spec)
+        try:
+            state = await account.provider.poll(job, request)
+        except (ProviderUnavailable, ProviderThrottled) as error:
+            raise _later(error.message, again) from error
+        except JobMissing as error:
+            if self._age(call) < _SETTLING:
+                raise _later(error.message, again) from error
+            raise
+        if isinstance(state, Pending) or (not state.outputs and self._age(call) < _SETTLING):
+            await self.limiter.keep(account.name, call.key)
+            raise _later("The provider is working on it.", again)
+        if not state.outputs:
+            raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
+        return state
+
+    async def _collect(
+        self, order: StepOrder, call: Call, account: Account, state: Finished, folder: Path
+    ) -> StepOutcome:
+        paths = [await self.accounts.fetch(output, folder / f"output-{i}") for i, output in enumerate(state.outputs)]
+        rows = await self.assets.ingest_outputs(paths, order)
+        made = await self.records.finish_step(order, rows, parameters=dict(state.parameters), adaptions=[])
+        await self.limiter.release(account.name, call.key)
+        return StepOutcome(outputs=made)
+
+    @activity.defn(name="providers.cancel")
+    async def cancel(self, order: StepOrder) -> None:
+        """Tell the cloud to stop; afterwards the job takes no place in flight any more."""
+        accepted = await self.calls.latest(order)
+        if accepted is None:
+            return
+        try:
+            await self.accounts.of(order.model).provider.cancel(accepted.job)
+            await self.limiter.release(accepted.account, accepted.key)
+        except GenPulseError as error:
+            raise to_temporal(error, accepted.account) from error
+
+    def _age(self, call: Call) -> timedelta:
+        assert call.sent_at is not None
+        return self.now() - call.sent_at
+
+    @asynccontextmanager
+    async def _failing(self, order: StepOrder, *, attempts: int = 1) -> AsyncIterator[None]:
+        """Failures as Temporal and the record of the attempt see them.
+
+        What may pass is tried again as a new attempt, up to `attempts`; after that the workflow decides.
+        """
+        provider = order.model.partition("/")[0]
+        beating = asyncio.create_task(_beat())
+        try:
+            yield
+        except (AlreadyFinished, DependencyDown, OutcomeUnknown) as error:
+            # Lost on our own side, or unknown at the cloud's: no end of the attempt.
+            raise to_temporal(error, provider) from error
+        except GenPulseError as error:
+            number = await self.records.fail_attempt(order, fault(error, provider))
+            raise to_temporal(error, provider, final=number >= attempts) from error
+        finally:
+            beating.cancel()
+
+
+async def _beat() -> None:
+    """Tell Temporal that we live: a worker that dies in the middle is noticed in seconds."""
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_BEAT_SECONDS)
+
+
+def _later(why: str, wait: timedelta) -> ApplicationError:
+    """Not yet: no failure, but what makes Temporal's retry the timer. No slot is held meanwhile, no event written."""
+    return ApplicationError(why, type="not_yet", next_retry_delay=wait, category=ApplicationErrorCategory.BENIGN)
+
+
+def _interval(age: timedelta, spec: ModelSpec) -> timedelta:
+    seconds = min(max(age.total_seconds() / 10, spec.poll.least), spec.poll.most)
+    return timedelta(seconds=seconds)

@@ -1,0 +1,101 @@
+"""The clouds that this installation has accounts at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from genpulse.errors import ProviderAuthFailed
+from genpulse.limits import AccountLimits
+from genpulse.net import download
+from genpulse.providers.base import Credentials, Output, Provider
+from genpulse.providers.fal import Fal
+from genpulse.providers.replicate import Replicate
+from genpulse.settings import ProviderSettings
+
+_FETCH_SECONDS = 300.0
+
+
+class Client(Protocol):
+    """How a cloud's client is made."""
+
+    name: str
+    default_url: str
+
+    def __call__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> Provider: ...
+
+
+CLIENTS: dict[str, Client] = {client.name: client for client in (Fal, Replicate)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """An account at a cloud: its client, where that sends to, and how fast and how much it may."""
+
+    name: str
+    endpoint: str
+    provider: Provider
+    limits: AccountLimits
+
+
+class Accounts:
+    """Accounts by cloud. All share one pool of connections: an idle one costs nothing, a new one a handshake."""
+
+    def __init__(
+        self, configured: Mapping[str, ProviderSettings], client: httpx.AsyncClient, *, max_bytes: int = 2**30
+    ) -> None:
+        self._client = client
+        self._max_bytes = max_bytes
+        self._accounts = {
+            name: _account(name, settings, client) for name, settings in configured.items() if name in CLIENTS
+        }
+
+    def of(self, model_id: str) -> Account:
+        """The account that runs this model. Raises ProviderAuthFailed where there is none."""
+        name = model_id.partition("/")[0]
+        account = self._accounts.get(name)
+        if account is None:
+            raise ProviderAuthFailed(
+                f"This worker has no account at {name}: set GENPULSE_PROVIDERS__{name.upper()}__API_KEY."
+            )
+        return account
+
+    async def fetch(self, output: Output, to: Path) -> Path:
+        """Bring a file that a cloud has made here, before its link expires. Raises AssetUnavailable, MediaRejected."""
+        if output.content is not None:
+            await asyncio.to_thread(to.write_bytes, output.content)
+        else:
+            assert output.url is not None
+            await download(
+                self._client,
+                output.url,
+                to,
+                max_bytes=self._max_bytes,
+                timeout=_FETCH_SECONDS,
+                headers=output.headers,
+            )
+        return to
+
+    def all(self) -> list[Account]:
+        return list(self._accounts.values())
+
+
+def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient) -> Account:
+    secrets = {
+        key: secret.get_secret_value()
+        for key in ("api_key", "access_key", "secret_key")
+        if (secret := getattr(settings, key)) is not None
+    }
+    make = CLIENTS[name]
+    endpoint = settings.base_url or make.default_url
+    return Account(
+        name=name,
+        endpoint=endpoint,
+        provider=make(endpoint, Credentials(**secrets), client),
+        limits=AccountLimits(rate=settings.rate, burst=settings.burst or 1, concurrency=settings.concurrency),
+    )

@@ -1,0 +1,150 @@
+"""Generations at clouds, simulated at the wire: sent once, waited for, fetched, and what can go wrong there."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+from temporalio.client import WorkflowFailureError
+
+from genpulse.models import AttemptRow, GenerationRow
+from genpulse.repositories import assets, steps
+from genpulse.schemas.states import GenerationStatus, MediaKind
+from genpulse.simulator.faults import FAULTS
+from genpulse.simulator.jobs import State
+from tests.workflows.conftest import CLOUDS, House, until
+
+FAL = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
+MODELS = [
+    FAL,
+    {"model": "fal/flux-dev", "input": {"prompt": "a red circle", "width": 512, "height": 512, "seed": 7}},
+    {"model": "replicate/flux-schnell", "input": {"prompt": "a red circle", "aspect_ratio": "1:1"}},
+]
+
+
+def fault(house: House, cloud: str, **values: object) -> None:
+    house.world.faults.put(cloud, FAULTS.validate_python([values]))
+
+
+async def attempts(house: House, generation_id: str) -> list[AttemptRow]:
+    async with house.database.reading() as session:
+        return (await steps.attempts_of(session, [generation_id]))[generation_id]
+
+
+@pytest.mark.parametrize("request_", MODELS, ids=lambda one: one["model"])
+async def test_a_cloud_makes_what_is_asked_for(house: House, request_: dict[str, object]) -> None:
+    generation_id, result = await house.run(**request_)
+    row, _ = await house.rows(generation_id)
+    async with house.database.reading() as session:
+        (asset,) = await assets.outputs_of(session, [generation_id])
+    assert row.status == GenerationStatus.SUCCEEDED
+    assert [asset.id] == result.outputs
+    assert asset.kind == MediaKind.IMAGE
+    (attempt,) = await attempts(house, generation_id)
+    assert attempt.status == "succeeded"
+    assert (attempt.account, attempt.endpoint) == (attempt.provider, CLOUDS[attempt.provider].base_url)
+    assert house.world.find_jobs()[0].id == attempt.provider_job_id
+
+
+async def test_a_cloud_s_picture_is_set_in_motion_at_another(house: House) -> None:
+    generation_id, _ = await house.run(
+        steps=[
+            {"id": "picture", "model": "fal/flux-schnell", "input": {"prompt": "a red circle"}},
+            {"id": "clip", "model": "replicate/kling-2-1", "input": {"prompt": "it moves"}},
+        ]
+    )
+    async with house.database.reading() as session:
+        made = await assets.outputs_of(session, [generation_id])
+    assert [asset.kind for asset in made] == [MediaKind.IMAGE, MediaKind.VIDEO]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"type": "rate_limited", "retry_after": 3, "times": 2},
+        {"type": "rate_limited", "times": 2},
+        {"type": "connection_reset", "kinds": ["poll", "result"], "times": 3},
+        {"type": "server_error", "kinds": ["poll", "result"], "html": True, "times": 3},
+        {"type": "malformed", "kinds": ["poll"], "times": 2},
+        {"type": "expired_media", "times": 1},
+    ],
+    ids=lambda one: f"{one['type']}-{'-'.join(one.get('kinds', []))}",
+)
+async def test_what_passes_costs_nothing(house: House, values: dict[str, object]) -> None:
+    fault(house, "fal", **values)
+    generation_id, _ = await house.run(**FAL)
+    assert (await house.rows(generation_id))[0].status == GenerationStatus.SUCCEEDED
+    assert len(house.world.find_jobs()) == 1
+
+
+@pytest.mark.parametrize("cloud", ["fal", "replicate"])
+@pytest.mark.parametrize("kind", ["lost_answer", "malformed"])
+async def test_a_call_whose_answer_was_lost_is_not_sent_again(house: House, cloud: str, kind: str) -> None:
+    fault(house, cloud, type=kind, kinds=["submit"], times=1)
+    with pytest.raises(WorkflowFailureError):  # after a week as a dead letter, which takes no time here
+        await house.run(model=f"{cloud}/flux-schnell", input={"prompt": "a red circle"})
+    (job,) = house.world.find_jobs()
+    row = await only_row(house)
+    assert job.prompt == "a red circle"
+    assert row.error is not None
+    assert row.error["code"] == "outcome_unknown"
+
+
+async def test_a_refused_content_ends_it_without_a_fallback(house: House) -> None:
+    fault(house, "fal", type="fails", code="content")
+    with pytest.raises(WorkflowFailureError):
+        await house.run(**FAL, fallbacks=["replicate/flux-schnell"])
+    row = await only_row(house)
+    assert row.error is not None
+    assert row.error["code"] == "content_blocked"
+    assert not house.world.find_jobs(cloud="replicate")
+
+
+@pytest.mark.parametrize("type_", ["hidden_at_first", "backwards"])
+async def test_a_job_may_look_odd_for_a_while(house: House, type_: str) -> None:
+    fault(house, "replicate", type=type_)
+    generation_id, _ = await house.run(model="replicate/flux-schnell", input={"prompt": "a red circle"})
+    assert (await house.rows(generation_id))[0].status == GenerationStatus.SUCCEEDED
+
+
+async def test_a_cancelled_generation_is_cancelled_at_the_cloud(house: House) -> None:
+    fault(house, "replicate", type="stuck")
+    ticket = await house.accept(model="replicate/flux-schnell", input={"prompt": "a red circle"})
+    with house.environment.with_time_skipping_disabled():
+        handle = await house.start(ticket)
+        await until(lambda: bool(house.world.find_jobs()))
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    (job,) = house.world.find_jobs()
+    assert job.state == State.CANCELLED
+    row, (step,) = await house.rows(ticket.generation_id)
+    assert (row.status, step.status) == (GenerationStatus.CANCELED, "canceled")
+
+
+async def test_a_callback_wakes_the_workflow(house: House) -> None:
+    ticket = await house.accept(model="replicate/flux-schnell", input={"prompt": "a red circle"})
+    with house.environment.with_time_skipping_disabled():
+        handle = await house.start(ticket)
+        await until(lambda: bool(house.world.find_jobs()))
+        await handle.signal("called_back")
+        await handle.result()
+    history = await handle.fetch_history()
+    assert len(history.events) < 40
+
+
+async def test_an_outage_goes_to_the_fallback_and_keeps_what_was_made(house: House) -> None:
+    fault(house, "fal", type="server_error", status=503, kinds=["submit"])
+    generation_id, _ = await house.run(
+        steps=[
+            {"id": "first", "model": "replicate/flux-schnell", "input": {"prompt": "one"}},
+            {"id": "second", "model": "fal/flux-dev", "fallbacks": ["replicate/flux-dev"], "input": {"prompt": "two"}},
+        ]
+    )
+    row, _ = await house.rows(generation_id)
+    assert row.status == GenerationStatus.SUCCEEDED
+    assert [job.prompt for job in house.world.find_jobs(cloud="replicate")] == ["one", "two"]
+
+
+async def only_row(house: House) -> GenerationRow:
+    async with house.database.reading() as session:
+        return (await session.execute(select(GenerationRow))).scalar_one()
