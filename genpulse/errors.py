@@ -191,7 +191,7 @@ class ModelUnavailable(EngineError, code="provider_unavailable", status=503):
 
 
 class DependencyDown(GenPulseError, code="dependency_down", status=503, retryable=True):
-    """Database, storage or Temporal does not answer."""
+    """Database, storage, Temporal or Redis does not answer."""
 
 
 class InvariantBroken(GenPulseError, code="internal", status=500):
