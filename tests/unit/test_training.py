@@ -121,7 +121,7 @@ def test_the_scorer_finds_nothing_in_an_empty_picture() -> None:
 
 def drawn_clip(name: str) -> list[scoring.Picture]:
     attributes = drawing.Attributes(*(torch.tensor([value]) for value in (0, 0, 8, CENTRE, 0)))
-    frames = motion.draw_clips(attributes, torch.tensor([captions.MOTION_NAMES.index(name)]), generator())
+    frames, _ = motion.draw_clips(attributes, torch.tensor([captions.MOTION_NAMES.index(name)]), generator())
     return exam.to_pixels(frames)
 
 
