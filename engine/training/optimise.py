@@ -2,19 +2,36 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
+Optimisers = list[torch.optim.Optimizer]
 
 
-def adam(model: nn.Module, rate: float) -> torch.optim.AdamW:
+def adam(model: nn.Module, rate: float) -> Optimisers:
     """AdamW with a mild decay, on the parameters that are not frozen."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [_adam((p for p in model.parameters() if p.requires_grad), rate)]
+
+
+def _adam(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+
+
+def muon(model: nn.Module, rate: float) -> Optimisers:
+    """Muon for the matrices of a network with much attention, AdamW for everything else.
+
+    Muon steps in orthogonalised directions: https://kellerjordan.github.io/posts/muon/. It comes down a little faster
+    than AdamW alone, at a rate of two to three times of it.
+    """
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    others = [p for p in model.parameters() if p.dim() != 2]
+    steps = torch.optim.Muon(matrices, lr=2.5 * rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    return [steps, _adam(others, rate)]
 
 
 def warm_cosine(step: int, total: int, warmup: int = 100) -> float:
@@ -52,12 +69,15 @@ class Run:
         steps: int,
         rate: float,
         checkpoint: Path,
+        optimisers: Callable[[nn.Module, float], Optimisers] = adam,
         decay: float = 0.998,
         report_every: int = 50,
     ) -> None:
-        self.model, self.steps, self.rate = model, steps, rate
+        self.model, self.steps = model, steps
+        self.optimisers = optimisers(model, rate)
         self.checkpoint, self.report_every = checkpoint, report_every
-        self.optimiser = adam(model, rate)
+        for group in self._groups():
+            group["peak"] = group["lr"]
         self.average = RunningAverage(model, decay)
         self.done = 0
         self._recent: list[float] = []
@@ -83,12 +103,14 @@ class Run:
         self.model.eval()
 
     def learn(self, loss: Tensor) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * warm_cosine(self.done, self.steps)
-        self.optimiser.zero_grad(set_to_none=True)
+        for group in self._groups():
+            group["lr"] = group["peak"] * warm_cosine(self.done, self.steps)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.average.update(self.model)
         self._recent.append(loss.item())
         self.done += 1
@@ -99,7 +121,7 @@ class Run:
         state = {
             "done": self.done,
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "average": self.average.weights,
         }
         torch.save(state, partial)
@@ -111,6 +133,11 @@ class Run:
         state = torch.load(self.checkpoint, weights_only=True)
         self.done = state["done"]
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
         self.average.weights = state["average"]
         self.average.steps = self.done
+        if self.done < self.steps:
+            for optimiser, stepped in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(stepped)
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        return (group for optimiser in self.optimisers for group in optimiser.param_groups)
