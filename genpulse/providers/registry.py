@@ -15,6 +15,7 @@ from genpulse.limits import AccountLimits
 from genpulse.net import download
 from genpulse.providers.base import Credentials, Output, Provider
 from genpulse.providers.fal import Fal
+from genpulse.providers.kling import Kling
 from genpulse.providers.replicate import Replicate
 from genpulse.settings import ProviderSettings
 
@@ -30,7 +31,7 @@ class Client(Protocol):
     def __call__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> Provider: ...
 
 
-CLIENTS: dict[str, Client] = {client.name: client for client in (Fal, Replicate)}
+CLIENTS: dict[str, Client] = {client.name: client for client in (Fal, Kling, Replicate)}
 
 
 @dataclass(frozen=True, kw_only=True)

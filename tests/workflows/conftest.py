@@ -55,6 +55,7 @@ TENANT = "default"
 #: The accounts at the simulated clouds.
 CLOUDS = {
     "fal": ProviderSettings(base_url="http://simulator/fal", api_key=SecretStr("sim-key:sim-secret")),
+    "kling": ProviderSettings(base_url="http://simulator/kling", api_key=SecretStr("api-key-kling-sim")),
     "replicate": ProviderSettings(base_url="http://simulator/replicate/v1", api_key=SecretStr("r8_sim-key")),
 }
 FAKE = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}

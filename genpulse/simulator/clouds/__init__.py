@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from genpulse.simulator.clouds.fal import Fal
+from genpulse.simulator.clouds.kling import Kling
 from genpulse.simulator.clouds.replicate import Replicate
 from genpulse.simulator.core import Cloud
 
 CLOUDS: tuple[type[Cloud], ...] = (
     Fal,
+    Kling,
     Replicate,
 )

@@ -1,0 +1,7 @@
+"""Kling: both generations of its API on one host."""
+
+from __future__ import annotations
+
+from genpulse.simulator.clouds.kling.cloud import WEBHOOK_SECRET, Kling
+
+__all__ = ["WEBHOOK_SECRET", "Kling"]
