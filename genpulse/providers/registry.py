@@ -14,6 +14,7 @@ from genpulse.errors import ProviderAuthFailed
 from genpulse.limits import AccountLimits
 from genpulse.net import download
 from genpulse.providers.base import Credentials, Output, Provider
+from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
 from genpulse.providers.kling import Kling
 from genpulse.providers.replicate import Replicate
@@ -31,7 +32,7 @@ class Client(Protocol):
     def __call__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> Provider: ...
 
 
-CLIENTS: dict[str, Client] = {client.name: client for client in (Fal, Kling, Replicate)}
+CLIENTS: dict[str, Client] = {client.name: client for client in (Dashscope, Fal, Kling, Replicate)}
 
 
 @dataclass(frozen=True, kw_only=True)

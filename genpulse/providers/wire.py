@@ -111,10 +111,9 @@ class Wire:
 
     async def _send(self, method: str, path: str, lost: type[GenPulseError], sent: Mapping[str, Any]) -> Answer:
         url = path if path.startswith(("http://", "https://")) else f"{self.base_url}{path}"
-        headers = self._headers | dict(sent.get("headers", {}))
-        rest = {name: value for name, value in sent.items() if name != "headers"}
+        rest = {"timeout": _TIMEOUTS, **sent, "headers": self._headers | dict(sent.get("headers", {}))}
         try:
-            request = self._client.build_request(method, url, headers=headers, timeout=_TIMEOUTS, **rest)
+            request = self._client.build_request(method, url, **rest)
             response = await self._client.send(request, auth=self._auth, stream=True, follow_redirects=False)
             try:
                 content = await self._read(response, lost)

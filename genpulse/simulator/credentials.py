@@ -14,6 +14,7 @@ class Credentials:
     secret_key: str | None = None
 
 
+DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")
 KLING = Credentials(api_key="api-key-kling-sim", access_key="sim-access-key", secret_key="sim-secret")  # noqa: S106 - of no account
 REPLICATE = Credentials(api_key="r8_sim-key")

@@ -54,6 +54,7 @@ from workflows.generation import GenerationWorkflow
 TENANT = "default"
 #: The accounts at the simulated clouds.
 CLOUDS = {
+    "dashscope": ProviderSettings(base_url="http://simulator/dashscope/api/v1", api_key=SecretStr("sk-sim-key")),
     "fal": ProviderSettings(base_url="http://simulator/fal", api_key=SecretStr("sim-key:sim-secret")),
     "kling": ProviderSettings(base_url="http://simulator/kling", api_key=SecretStr("api-key-kling-sim")),
     "replicate": ProviderSettings(base_url="http://simulator/replicate/v1", api_key=SecretStr("r8_sim-key")),

@@ -10,7 +10,7 @@ from typing import Any
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.queues import PROVIDER_QUEUE
 
-CLOUDS = ("fal", "kling", "replicate")
+CLOUDS = ("dashscope", "fal", "kling", "replicate")
 
 
 def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:

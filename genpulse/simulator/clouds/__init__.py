@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from genpulse.simulator.clouds.dashscope import Dashscope
 from genpulse.simulator.clouds.fal import Fal
 from genpulse.simulator.clouds.kling import Kling
 from genpulse.simulator.clouds.replicate import Replicate
 from genpulse.simulator.core import Cloud
 
 CLOUDS: tuple[type[Cloud], ...] = (
+    Dashscope,
     Fal,
     Kling,
     Replicate,
