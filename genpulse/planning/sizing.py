@@ -89,9 +89,17 @@ def _from_list(wanted: Size, rules: SizeRules, path: str) -> Size:
 
 
 def _from_range(wanted: Size, rules: SizeRules, path: str) -> Size:
-    factor = min(1.0, rules.max_side / max(wanted))
+    factor = min(1.0, rules.max_side / max(wanted), math.sqrt(rules.max_pixels / (wanted.width * wanted.height)))
     sides = [max(math.floor(side * factor / rules.multiple_of), 1) * rules.multiple_of for side in wanted]
     size = Size(*sides)
+    if max(size) > rules.max_aspect * min(size):
+        raise InvalidInput(f"The longer side is at most {rules.max_aspect:g} times the shorter one.", field=path)
+    if size.width * size.height < rules.min_pixels:
+        raise InvalidInput(
+            f"This model makes pictures of at least {rules.min_pixels:,} pixels; {wanted.width}x{wanted.height} cannot "
+            "be reached.",
+            field=path,
+        )
     if min(size) < rules.min_side:
         raise InvalidInput(
             f"Sides of this model run from {rules.min_side} to {rules.max_side} in steps of {rules.multiple_of}; "

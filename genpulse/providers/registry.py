@@ -18,6 +18,7 @@ from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
 from genpulse.providers.kling import Kling
 from genpulse.providers.replicate import Replicate
+from genpulse.providers.volcengine import Volcengine
 from genpulse.settings import ProviderSettings
 
 _FETCH_SECONDS = 300.0
@@ -32,7 +33,7 @@ class Client(Protocol):
     def __call__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> Provider: ...
 
 
-CLIENTS: dict[str, Client] = {client.name: client for client in (Dashscope, Fal, Kling, Replicate)}
+CLIENTS: dict[str, Client] = {client.name: client for client in (Dashscope, Fal, Kling, Replicate, Volcengine)}
 
 
 @dataclass(frozen=True, kw_only=True)

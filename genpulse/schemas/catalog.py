@@ -59,18 +59,28 @@ class ImageRules(Frozen):
 
 
 class SizeRules(Frozen):
-    """Which sizes a model can make: those of `sizes`, or, left empty, any within the side limits."""
+    """Which sizes a model can make: those of `sizes`, or, left empty, any within the limits.
+
+    Pixels are width x height; `max_aspect` is longer / shorter side.
+    """
 
     native: Size
     sizes: tuple[Size, ...] = ()
     min_side: int = 64
     max_side: int = 2048
     multiple_of: int = 8
+    min_pixels: int = 0
+    max_pixels: int = 16384 * 16384
+    max_aspect: float = 1000.0
 
     def allows(self, size: Size) -> bool:
         """Tell whether the model can make exactly this size."""
         if self.sizes:
             return size in self.sizes
+        if not self.min_pixels <= size.width * size.height <= self.max_pixels:
+            return False
+        if max(size) > self.max_aspect * min(size):
+            return False
         return all(self.min_side <= side <= self.max_side and side % self.multiple_of == 0 for side in size)
 
 

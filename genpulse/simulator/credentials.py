@@ -18,3 +18,4 @@ DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")
 KLING = Credentials(api_key="api-key-kling-sim", access_key="sim-access-key", secret_key="sim-secret")  # noqa: S106 - of no account
 REPLICATE = Credentials(api_key="r8_sim-key")
+VOLCENGINE = Credentials(api_key="sim-ark-key", access_key="AKLTsim", secret_key="sim-volcengine-secret")  # noqa: S106 - of no account

@@ -58,6 +58,12 @@ CLOUDS = {
     "fal": ProviderSettings(base_url="http://simulator/fal", api_key=SecretStr("sim-key:sim-secret")),
     "kling": ProviderSettings(base_url="http://simulator/kling", api_key=SecretStr("api-key-kling-sim")),
     "replicate": ProviderSettings(base_url="http://simulator/replicate/v1", api_key=SecretStr("r8_sim-key")),
+    "volcengine": ProviderSettings(
+        base_url="http://simulator/volcengine/api/v3",
+        api_key=SecretStr("sim-ark-key"),
+        access_key=SecretStr("AKLTsim"),
+        secret_key=SecretStr("sim-volcengine-secret"),
+    ),
 }
 FAKE = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
 

@@ -23,6 +23,8 @@ MODELS = [
     {"model": "kling/kling-v3-image", "operation": "text-to-image", "input": {"prompt": "a red circle"}},
     {"model": "dashscope/wan2.6-t2i", "input": {"prompt": "a red circle", "aspect_ratio": "16:9"}},
     {"model": "dashscope/qwen-image-max", "input": {"prompt": "a red circle"}},
+    {"model": "volcengine/seedream-4", "operation": "text-to-image", "input": {"prompt": "a red circle"}},
+    {"model": "volcengine/jimeng-4", "operation": "text-to-image", "input": {"prompt": "a red circle", "seed": 7}},
 ]
 
 

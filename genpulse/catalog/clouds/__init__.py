@@ -10,7 +10,7 @@ from typing import Any
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.queues import PROVIDER_QUEUE
 
-CLOUDS = ("dashscope", "fal", "kling", "replicate")
+CLOUDS = ("dashscope", "fal", "kling", "replicate", "volcengine")
 
 
 def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:

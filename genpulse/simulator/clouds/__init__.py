@@ -6,6 +6,7 @@ from genpulse.simulator.clouds.dashscope import Dashscope
 from genpulse.simulator.clouds.fal import Fal
 from genpulse.simulator.clouds.kling import Kling
 from genpulse.simulator.clouds.replicate import Replicate
+from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.core import Cloud
 
 CLOUDS: tuple[type[Cloud], ...] = (
@@ -13,4 +14,5 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Fal,
     Kling,
     Replicate,
+    Volcengine,
 )

@@ -1,0 +1,132 @@
+"""Visual: Jimeng's images and videos, one pair of actions for all of them, told apart by `req_key`."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, ClassVar
+
+import httpx
+from pydantic import BaseModel, Field, SecretStr
+
+from genpulse.errors import JobMissing, ProviderFailed
+from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
+from genpulse.providers.signatures import SignedAuth, VolcengineSigner
+from genpulse.providers.volcengine.errors import refused_by_visual
+from genpulse.providers.volcengine.model import ModelWire
+from genpulse.providers.wire import Wire
+from genpulse.schemas.states import Operation
+
+_SUBMIT = {"Action": "CVSync2AsyncSubmitTask", "Version": "2022-08-31"}
+_GET_RESULT = {"Action": "CVSync2AsyncGetResult", "Version": "2022-08-31"}
+_FRAMES_PER_SECOND = 24
+
+
+class SubmitRequest(BaseModel):
+    """The fields that the `req_key`s share; what is not set is not sent."""
+
+    req_key: str
+    prompt: str | None = None
+    image_urls: list[str] | None = None
+    binary_data_base64: list[str] | None = None
+    width: int | None = None
+    height: int | None = None
+    resolution: str | None = None
+    aspect_ratio: str | None = None
+    frames: int | None = None
+    seed: int | None = None
+    force_single: bool | None = None
+
+
+class ResultRequest(BaseModel):
+    """`req_json` is JSON within a string; without `return_url` images come as base64."""
+
+    req_key: str
+    task_id: str
+    req_json: str = '{"return_url":true}'
+
+
+class _TaskId(BaseModel):
+    task_id: str = Field(min_length=1)
+
+
+class _Submitted(BaseModel):
+    data: _TaskId
+
+
+class _Result(BaseModel):
+    status: str
+    image_urls: list[str] | None = None
+    binary_data_base64: list[str] | None = None
+    video_url: str | None = None
+
+    def outputs(self) -> list[Output]:
+        links = [*(self.image_urls or ()), *([self.video_url] if self.video_url else [])]
+        if links:
+            return [Output(url=link) for link in links]
+        return [Output(content=base64.b64decode(data)) for data in self.binary_data_base64 or ()]
+
+
+class _Answered(BaseModel):
+    data: _Result
+
+
+class Visual:
+    """Has neither callbacks nor a list nor keys: a call whose answer was lost stays unknown."""
+
+    default_url: ClassVar[str] = "https://visual.volcengineapi.com"
+
+    def __init__(self, url: str, access_key: str, secret_key: str, client: httpx.AsyncClient) -> None:
+        signer = VolcengineSigner(access_key=access_key, secret_key=SecretStr(secret_key))
+        auth = SignedAuth(signer, partial(datetime.now, UTC))
+        self._wire = Wire("volcengine", url, client, auth=auth, refuse=refused_by_visual)
+
+    async def submit(self, call: ModelCall) -> Job:
+        body = _body(call)
+        sent = await self._wire.pay("POST", "/", _Submitted, params=_SUBMIT, json=body)
+        return Job(id=sent.data.task_id, handle={"req_key": body["req_key"]})
+
+    async def poll(self, job: Job) -> Pending | Finished:
+        asked = ResultRequest(req_key=job.handle["req_key"], task_id=job.id)
+        answer = await self._wire.ask("POST", "/", _Answered, params=_GET_RESULT, json=asked.model_dump())
+        match answer.data.status:
+            case "done":
+                return Finished(outputs=answer.data.outputs())
+            case "not_found":
+                raise JobMissing("volcengine does not know the task, or not any more.")
+            case "expired":
+                raise ProviderFailed("volcengine: the task has expired.", retryable=False)
+        return Pending()
+
+
+def _body(call: ModelCall) -> dict[str, Any]:
+    wire, given = ModelWire.model_validate(call.wire), call.input
+    request = SubmitRequest(
+        req_key=_req_key(call, wire),
+        prompt=given.get("prompt"),
+        width=given.get("width"),
+        height=given.get("height"),
+        resolution=given.get("resolution"),
+        aspect_ratio=given.get("aspect_ratio"),
+        frames=int(given["duration"]) * _FRAMES_PER_SECOND + 1 if "duration" in given else None,
+        seed=given.get("seed"),
+        force_single=wire.one_output or None,
+        **_images(call),
+    )
+    return request.model_dump(exclude_none=True) | dict(call.options)
+
+
+def _req_key(call: ModelCall, wire: ModelWire) -> str:
+    if call.operation is Operation.IMAGE_TO_VIDEO and wire.last_image and call.media.get("last_image"):
+        return wire.last_image
+    return wire.req_keys[call.operation]
+
+
+def _images(call: ModelCall) -> dict[str, list[str]]:
+    """All as links where each has one, else all as they are: what comes first, in either list, is the first."""
+    files = [file for name in ("image", "last_image", "reference_images", "mask") for file in call.media.get(name, ())]
+    if not files:
+        return {}
+    links = [file.url for file in files if file.url]
+    return {"image_urls": links} if len(links) == len(files) else {"binary_data_base64": [f.base64() for f in files]}

@@ -1,0 +1,767 @@
+"""Volcengine: its client against the simulated cloud, every model of the catalogue, every error, and what is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from genpulse.catalog import load_catalog
+from genpulse.catalog.clouds import cloud_models
+from genpulse.errors import (
+    ContentBlocked,
+    GenPulseError,
+    InvalidInput,
+    JobMissing,
+    OutcomeUnknown,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderQuotaSpent,
+    ProviderRejected,
+    ProviderThrottled,
+    ProviderUnavailable,
+    UnknownModel,
+)
+from genpulse.planning import plan_generation
+from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
+from genpulse.providers.volcengine import Volcengine
+from genpulse.schemas.catalog import ModelSpec
+from genpulse.schemas.generations import GenerationCreate
+from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
+from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
+from genpulse.simulator.faults import FAULTS
+from genpulse.simulator.jobs import State
+from genpulse.simulator.media import Format, render
+from genpulse.simulator.media import Media as Made
+from genpulse.simulator.wire import Kind
+
+SPECS = {spec.name: spec for spec in cloud_models(["volcengine"])}
+#: Flash is sold overseas alone.
+LIVING = [spec for spec in SPECS.values() if spec.retires_at is None and spec.name != "seedream-5-flash"]
+ALL = [(spec, operation) for spec in LIVING for operation in spec.operations]
+FULL = Credentials(api_key="sim-ark-key", access_key="AKLTsim", secret_key="sim-volcengine-secret")
+BASE = "http://sim/volcengine/api/v3"
+BEARER = {"Authorization": "Bearer sim-ark-key"}
+TASKS = f"{BASE}/contents/generations/tasks"
+IMAGES = f"{BASE}/images/generations"
+SEEDREAM, SEEDANCE, JIMENG = "seedream-4", "seedance-2", "jimeng-4"
+VALUES = {
+    "prompt": "a fox",
+    "width": 2048,
+    "height": 2048,
+    "count": 1,
+    "seed": 7,
+    "guidance": 2.5,
+    "duration": 5.0,
+    "resolution": "720p",
+    "aspect_ratio": "9:16",
+    "audio": True,
+}
+
+
+@dataclass
+class World:
+    """A simulated Volcengine, its clock, and an account there."""
+
+    simulator: Simulator
+    clock: ManualClock
+    http: httpx.AsyncClient
+
+    def account(self, credentials: Credentials = FULL) -> Volcengine:
+        return Volcengine(BASE, credentials, self.http)
+
+    def fault(self, **values: object) -> None:
+        self.simulator.faults.put("volcengine", FAULTS.validate_python([values]))
+
+    async def made(self, call: ModelCall) -> Finished:
+        """What comes of a call in the end."""
+        job = await self.account().submit(call)
+        if isinstance(job, Finished):
+            return job
+        state = await self.account().poll(job, call)
+        assert isinstance(state, Finished)
+        return state
+
+    def sent(self, kind: Kind = Kind.SUBMIT) -> Any:
+        return self.simulator.record.find(cloud="volcengine", kind=kind)[-1].body
+
+
+@asynccontextmanager
+async def a_world(callbacks: httpx.AsyncBaseTransport | None = None, seconds: float = 0) -> AsyncIterator[World]:
+    clock = ManualClock(time.time())  # signatures carry the machine's
+    simulator = Simulator(Settings(seconds_per_job=seconds), clock=clock, transport=callbacks)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_simulator(simulator))) as http:
+        yield World(simulator, clock, http)
+    await simulator.aclose()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with a_world() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[MediaKind, Media]:
+    folder = tmp_path_factory.mktemp("inputs")
+
+    def a(form: Format, url: str | None = None) -> Media:
+        path: Path = folder / f"input.{form}"
+        path.write_bytes(render(Made(form, 64, 64)))
+        return Media(path=path, media_type=form.content_type, url=url)
+
+    return {
+        MediaKind.IMAGE: a(Format.PNG),
+        MediaKind.VIDEO: a(Format.MP4, "https://files.example/input.mp4"),
+        MediaKind.AUDIO: a(Format.WAV),
+    }
+
+
+def call_of(
+    model: str,
+    operation: Operation = Operation.TEXT_TO_IMAGE,
+    media: dict[str, list[Media]] | None = None,
+    **fields: Any,
+) -> ModelCall:
+    extra = {name: fields.pop(name) for name in ("options", "callback_url") if name in fields}
+    return ModelCall(
+        model=model,
+        operation=operation,
+        wire=SPECS[model].wire,
+        input={"prompt": "a fox"} | fields,
+        media=media or {},
+        key="gen_1-0-1",
+        **extra,
+    )
+
+
+def full_call(spec: ModelSpec, operation: Operation, files: dict[MediaKind, Media]) -> ModelCall:
+    """Every field that the catalogue lists."""
+    fields = spec.operations[operation].fields
+    media = {name: [files[MEDIA_FIELDS[name]]] for name in fields if name in MEDIA_FIELDS and name != "audio"}
+    given = {name: VALUES[name] for name in fields if name in VALUES}
+    if "width" in given:
+        given = {name: value for name, value in given.items() if name not in ("aspect_ratio", "resolution")}
+    if operation is Operation.IMAGE_UPSCALE:
+        given["resolution"] = "8k"
+    return ModelCall(model=spec.name, operation=operation, wire=spec.wire, input=given, media=media, key="gen_1-0-1")
+
+
+def video(**fields: Any) -> ModelCall:
+    return call_of(SEEDANCE, Operation.TEXT_TO_VIDEO, **fields)
+
+
+# Every model ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("spec", "operation"), ALL, ids=lambda one: getattr(one, "name", one))
+async def test_every_model_honours_every_field(
+    world: World, files: dict[MediaKind, Media], spec: ModelSpec, operation: Operation
+) -> None:
+    state = await world.made(full_call(spec, operation, files))
+    (output,) = state.outputs
+    assert output.url is not None
+    answer = await world.http.get(output.url)
+    assert answer.headers["Content-Type"].startswith(spec.operations[operation].output)
+
+
+async def test_flash_is_made_at_byteplus_alone(world: World) -> None:
+    with pytest.raises(ProviderRejected, match="not offered by Volcengine in China"):
+        await world.account().submit(call_of("seedream-5-flash"))
+    options = {"model": "dola-seedream-5-0-flash-260915"}
+    assert (await world.made(call_of("seedream-5-flash", options=options))).outputs
+
+
+@pytest.mark.parametrize(
+    ("model", "successor"), [("seedance-1-5-pro", "seedance-2"), ("seedance-1-lite", "seedance-1-pro-fast")]
+)
+def test_what_is_gone_names_its_successor(model: str, successor: str) -> None:
+    with pytest.raises(UnknownModel, match=f"Use volcengine/{successor}"):
+        load_catalog({}, ["volcengine"]).get(f"volcengine/{model}")
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "size"),
+    [
+        ("seedream-4-5", {"aspect_ratio": "16:9"}, (2730, 1536)),
+        ("seedream-4-5", {"width": 2560, "height": 1440}, (2560, 1440)),
+        ("seedream-4", {"resolution": "1K"}, (1024, 1024)),
+        ("jimeng-3-1", {"width": 1536, "height": 512}, (1536, 512)),
+    ],
+)
+def test_sizes_are_settled_before(model: str, given: dict[str, Any], size: tuple[int, int]) -> None:
+    request = GenerationCreate.model_validate(
+        {"model": f"volcengine/{model}", "operation": "text-to-image", "input": {"prompt": "x"} | given}
+    )
+    (step,) = plan_generation(request, load_catalog({}, ["volcengine"])).steps
+    assert (step.input["width"], step.input["height"]) == size
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "why"),
+    [
+        ("seedream-4-5", {"width": 1024, "height": 1024}, "at least 3,686,400 pixels"),
+        ("seedream-4", {"width": 8000, "height": 400}, "at most 16 times"),
+        ("jimeng-3-1", {"width": 2048, "height": 512}, "at most 3 times"),
+        ("seedream-4", {"count": 2}, "at most 1"),
+        ("seedream-4", {"negative_prompt": "x"}, "does not take `negative_prompt`"),
+    ],
+)
+def test_what_a_model_cannot_is_refused_by_name(model: str, given: dict[str, Any], why: str) -> None:
+    request = GenerationCreate.model_validate(
+        {"model": f"volcengine/{model}", "operation": "text-to-image", "input": {"prompt": "x"} | given}
+    )
+    with pytest.raises(InvalidInput, match=why):
+        plan_generation(request, load_catalog({}, ["volcengine"]))
+
+
+# What is sent ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_picture_is_asked_for_in_its_exact_size(world: World, files: dict[MediaKind, Media]) -> None:
+    media = {"image": [files[MediaKind.IMAGE]], "reference_images": [files[MediaKind.IMAGE]]}
+    made = await world.made(call_of(SEEDREAM, Operation.IMAGE_TO_IMAGE, media, width=2304, height=1728))
+    link = files[MediaKind.IMAGE].data_url()
+    assert world.sent() == {
+        "model": "doubao-seedream-4-0-250828",
+        "prompt": "a fox",
+        "image": [link, link],
+        "size": "2304x1728",
+        "response_format": "url",
+        "watermark": False,
+    }
+    assert made.parameters == {"width": 2304, "height": 1728}
+    assert made.usage == {"images": 1, "tokens": 15552}
+
+
+async def test_options_go_through_and_may_make_a_set(world: World) -> None:
+    options = {
+        "sequential_image_generation": "auto",
+        "sequential_image_generation_options": {"max_images": 3},
+        "response_format": "b64_json",
+        "watermark": True,
+    }
+    made = await world.made(call_of(SEEDREAM, options=options))
+    assert world.sent()["watermark"] is True
+    assert all(output.content for output in made.outputs)
+    assert len(made.outputs) == 3
+    world.fault(type="fails", code="content")
+    assert len((await world.made(call_of(SEEDREAM, options=options))).outputs) == 2
+
+
+async def test_a_clip_is_asked_for_from_its_first_to_its_last_picture(
+    world: World, files: dict[MediaKind, Media]
+) -> None:
+    image = files[MediaKind.IMAGE]
+    call = call_of(
+        SEEDANCE,
+        Operation.IMAGE_TO_VIDEO,
+        {"image": [image], "last_image": [image]},
+        duration=5.0,
+        seed=5,
+        resolution="720p",
+        aspect_ratio="16:9",
+        audio=False,
+        options={"return_last_frame": True},
+    )
+    made = await world.made(call)
+    link = {"url": image.data_url()}
+    assert world.sent() == {
+        "model": "doubao-seedance-2-0-260128",
+        "content": [
+            {"type": "text", "text": "a fox"},
+            {"type": "image_url", "image_url": link, "role": "first_frame"},
+            {"type": "image_url", "image_url": link, "role": "last_frame"},
+        ],
+        "resolution": "720p",
+        "ratio": "16:9",
+        "duration": 5,
+        "seed": 5,
+        "generate_audio": False,
+        "safety_identifier": "gen_1-0-1",
+        "return_last_frame": True,
+    }
+    assert len(made.outputs) == 2
+    assert made.parameters == {"seed": 5, "resolution": "720p", "aspect_ratio": "16:9", "duration": 5, "fps": 24}
+    assert made.usage == {"tokens": 108000}
+
+
+async def test_references_may_be_pictures_sound_and_a_video(world: World, files: dict[MediaKind, Media]) -> None:
+    media = {
+        name: [files[kind]] for name, kind in MEDIA_FIELDS.items() if name in ("reference_images", "video", "audio")
+    }
+    await world.made(call_of(SEEDANCE, Operation.VIDEO_TO_VIDEO, media))
+    assert [part.get("role") for part in world.sent()["content"]] == [
+        None,
+        "reference_image",
+        "reference_video",
+        "reference_audio",
+    ]
+
+
+async def test_a_video_needs_a_public_url(world: World, files: dict[MediaKind, Media]) -> None:
+    hidden = Media(path=files[MediaKind.VIDEO].path, media_type="video/mp4")
+    with pytest.raises(InvalidInput, match="public URL"):
+        await world.account().submit(call_of(SEEDANCE, Operation.VIDEO_TO_VIDEO, {"video": [hidden]}))
+
+
+async def test_byteplus_knows_models_by_other_names() -> None:
+    seen: list[httpx.Request] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"id": "cgt-1", "data": []})
+
+    url = "https://ark.ap-southeast.bytepluses.com/api/v3"
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+        account = Volcengine(url, FULL, client)
+        for call in (call_of(SEEDREAM), video()):
+            await account.submit(call)
+    assert [(str(one.url), json.loads(one.content)["model"]) for one in seen] == [
+        (f"{url}/images/generations", "seedream-4-0-250828"),
+        (f"{url}/contents/generations/tasks", "dreamina-seedance-2-0-260128"),
+    ]
+
+
+async def test_visual_is_asked_at_its_own_host() -> None:
+    seen: list[httpx.Request] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"code": 10000, "data": {"task_id": "1"}, "message": "Success"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+        await Volcengine("", FULL, client).submit(call_of(JIMENG))
+    address = "https://visual.volcengineapi.com/?Action=CVSync2AsyncSubmitTask&Version=2022-08-31"
+    assert str(seen[0].url) == address
+
+
+async def test_jimeng_is_sent_and_asked_for_as_documented(world: World) -> None:
+    call = call_of(JIMENG, width=2048, height=1024, seed=3, options={"scale": 0.7})
+    await world.made(call)
+    assert world.sent() == {
+        "req_key": "jimeng_t2i_v40",
+        "prompt": "a fox",
+        "width": 2048,
+        "height": 1024,
+        "seed": 3,
+        "force_single": True,
+        "scale": 0.7,
+    }
+    asked = world.sent(Kind.POLL)
+    assert (asked["req_key"], asked["req_json"]) == ("jimeng_t2i_v40", '{"return_url":true}')
+
+
+@pytest.mark.parametrize(
+    ("given", "req_key"),
+    [
+        (["image"], "jimeng_i2v_first_v30_1080"),
+        (["image", "last_image"], "jimeng_i2v_first_tail_v30_1080"),
+    ],
+)
+async def test_jimeng_s_task_follows_from_what_is_given(
+    world: World, files: dict[MediaKind, Media], given: list[str], req_key: str
+) -> None:
+    media = {name: [files[MediaKind.IMAGE]] for name in given}
+    await world.made(call_of("jimeng-video-3-1080p", Operation.IMAGE_TO_VIDEO, media, duration=10.0))
+    body = world.sent()
+    assert (body["req_key"], body["frames"], len(body["binary_data_base64"])) == (req_key, 241, len(given))
+
+
+async def test_jimeng_is_sent_links_where_there_are_some(world: World, files: dict[MediaKind, Media]) -> None:
+    linked = Media(path=files[MediaKind.IMAGE].path, media_type="image/png", url="https://files.example/a.png")
+    await world.made(call_of(JIMENG, Operation.IMAGE_TO_IMAGE, {"image": [linked]}))
+    assert world.sent()["image_urls"] == ["https://files.example/a.png"]
+
+
+# Errors ---------------------------------------------------------------------------------------------------------------
+
+ARK_ERRORS: list[tuple[int, str, type[GenPulseError]]] = [
+    (400, "MissingParameter.prompt", ProviderRejected),
+    (400, "InvalidParameter", ProviderRejected),
+    (400, "InvalidParameter.UnsupportedParameter", ProviderRejected),
+    (400, "InvalidImageURL.InvalidFormat", ProviderRejected),
+    (400, "InvalidEndpoint.ClosedEndpoint", ProviderRejected),
+    (400, "SensitiveContentDetected.Violence", ContentBlocked),
+    (400, "InputTextSensitiveContentDetected", ContentBlocked),
+    (400, "InputImageSensitiveContentDetected.PrivacyInformation", ContentBlocked),
+    (400, "OutputVideoSensitiveContentDetected.DeepFake", ContentBlocked),
+    (401, "AuthenticationError", ProviderAuthFailed),
+    (401, "InvalidAccountStatus", ProviderAuthFailed),
+    (403, "AccessDenied", ProviderAuthFailed),
+    (403, "OperationDenied.PermissionDenied", ProviderAuthFailed),
+    (403, "OperationDenied.ServiceNotOpen", ProviderAuthFailed),
+    (403, "OperationDenied.ServiceOverdue", ProviderQuotaSpent),
+    (403, "AccountOverdueError", ProviderQuotaSpent),
+    (404, "InvalidEndpointOrModel.NotFound", ProviderRejected),
+    (404, "ModelNotOpen", ProviderRejected),
+    (404, "NotFound", ProviderRejected),
+    (429, "RateLimitExceeded.EndpointRPMExceeded", ProviderThrottled),
+    (429, "ModelAccountIpmRateLimitExceeded", ProviderThrottled),
+    (429, "ServerOverloaded", ProviderThrottled),
+    (429, "QuotaExceeded", ProviderThrottled),
+    (429, "SetLimitExceeded", ProviderQuotaSpent),
+    (500, "InternalServiceError", ProviderUnavailable),
+    (500, "ContentSecurityDetectionError", ProviderUnavailable),
+    (500, "SomethingNew", OutcomeUnknown),
+    (400, "SomethingNew", ProviderRejected),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "error"), ARK_ERRORS)
+@pytest.mark.parametrize("model", [SEEDREAM, SEEDANCE])
+async def test_what_ark_s_codes_mean(model: str, status: int, code: str, error: type[GenPulseError]) -> None:
+    body = {"error": {"code": code, "message": "no", "param": "size", "type": "BadRequest"}}
+    async with answering(status, body) as account:
+        with pytest.raises(GenPulseError) as told:
+            await account.submit(call_of(model))
+    assert type(told.value) is error
+    assert "no" in told.value.message
+
+
+async def test_a_full_queue_is_left_alone_for_a_while() -> None:
+    async with answering(429, {"error": {"code": "QuotaExceeded", "message": "no"}}) as account:
+        with pytest.raises(ProviderThrottled) as told:
+            await account.submit(video())
+    assert told.value.details["retry_after"] == 60
+
+
+VISUAL_ERRORS: list[tuple[int, int, type[GenPulseError]]] = [
+    *((400, code, ContentBlocked) for code in (50411, 50412, 50413, 50511, 50512, 50516, 50517, 50518, 50519)),
+    *((400, code, ProviderFailed) for code in (50520, 50521, 50522)),
+    (429, 50429, ProviderThrottled),
+    (429, 50430, ProviderThrottled),
+    (500, 50500, ProviderUnavailable),
+    (500, 50501, ProviderUnavailable),
+    (400, 50215, ProviderRejected),
+    (500, 59999, OutcomeUnknown),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "error"), VISUAL_ERRORS)
+async def test_what_visual_s_codes_mean(status: int, code: int, error: type[GenPulseError]) -> None:
+    async with answering(status, {"code": code, "data": None, "message": "no", "status": code}) as account:
+        with pytest.raises(GenPulseError) as told:
+            await account.submit(call_of(JIMENG))
+    assert type(told.value) is error
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (401, "SignatureDoesNotMatch", ProviderAuthFailed),
+        (200, "InvalidAccessKey", ProviderAuthFailed),
+        (400, "InvalidTimestamp", ProviderAuthFailed),
+        (403, "AccessDenied", ProviderAuthFailed),
+        (403, "SomethingNew", ProviderAuthFailed),
+        (404, "InvalidActionOrVersion", ProviderRejected),
+        (429, "FlowLimitExceeded", ProviderThrottled),
+        (500, "SomethingNew", OutcomeUnknown),
+    ],
+)
+async def test_what_the_gateway_s_codes_mean(status: int, code: str, error: type[GenPulseError]) -> None:
+    body = {"ResponseMetadata": {"Error": {"CodeN": 1, "Code": code, "Message": "no"}}, "code": 10000}
+    async with answering(status, body) as account:
+        with pytest.raises(GenPulseError) as told:
+            await account.submit(call_of(JIMENG))
+    assert type(told.value) is error
+
+
+@asynccontextmanager
+async def answering(status: int, body: object) -> AsyncIterator[Volcengine]:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body))
+    async with httpx.AsyncClient(transport=transport) as client:
+        yield Volcengine("http://cloud/api/v3", FULL, client)
+
+
+CALLS = {"image": call_of(SEEDREAM), "video": video(), "visual": call_of(JIMENG)}
+EACH = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+@EACH
+async def test_wrong_credentials_are_refused(world: World, call: ModelCall) -> None:
+    wrong = Credentials(api_key="other", access_key="AKLTsim", secret_key="other")
+    with pytest.raises(ProviderAuthFailed):
+        await world.account(wrong).submit(call)
+    with pytest.raises(ProviderAuthFailed, match="this model needs"):
+        await world.account(Credentials()).submit(call)
+
+
+async def test_a_clock_that_is_wrong_is_refused(world: World) -> None:
+    world.clock.advance(16 * 60)
+    with pytest.raises(ProviderAuthFailed, match="expired"):
+        await world.account().submit(call_of(JIMENG))
+
+
+async def test_an_unknown_access_key_and_none_are_refused(world: World) -> None:
+    unknown = Credentials(access_key="AKother", secret_key="sim-volcengine-secret")
+    with pytest.raises(ProviderAuthFailed, match="access key is unknown"):
+        await world.account(unknown).submit(call_of(JIMENG))
+    answer = await world.http.post("http://sim/volcengine/?Action=CVSync2AsyncSubmitTask&Version=2022-08-31")
+    assert answer.json()["ResponseMetadata"]["Error"]["Code"] == "MissingAuthenticationToken"
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"type": "rate_limited"}, ProviderThrottled),
+        ({"type": "server_error", "status": 500}, ProviderUnavailable),
+        ({"type": "server_error", "html": True}, OutcomeUnknown),
+        ({"type": "lost_answer"}, OutcomeUnknown),
+        ({"type": "malformed"}, OutcomeUnknown),
+        ({"type": "hung"}, OutcomeUnknown),
+    ],
+    ids=lambda one: one.get("type") if isinstance(one, dict) else "",
+)
+async def test_what_can_go_wrong_on_the_way(
+    world: World, call: ModelCall, fault: dict[str, Any], error: type[GenPulseError]
+) -> None:
+    world.fault(**fault)
+    with pytest.raises(error):
+        await world.account().submit(call)
+
+
+@EACH
+@pytest.mark.parametrize(("code", "error"), [("content", ContentBlocked), ("internal", ProviderFailed)])
+async def test_what_a_job_failed_with(world: World, call: ModelCall, code: str, error: type[GenPulseError]) -> None:
+    world.fault(type="fails", code=code)
+    expected = ProviderUnavailable if call.model == SEEDREAM and code == "internal" else error
+    with pytest.raises(expected):
+        await world.made(call)
+
+
+async def test_a_set_without_one_picture_is_refused() -> None:
+    refused = {"error": {"code": "OutputImageSensitiveContentDetected", "message": "no"}}
+    async with answering(200, {"data": [refused]}) as account:
+        with pytest.raises(ContentBlocked):
+            await account.submit(call_of(SEEDREAM))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        ("failed", "InvalidParameter.TaskTypeMismatch", ProviderRejected),
+        ("failed", "ServerOverloaded", ProviderFailed),
+        ("failed", None, ProviderFailed),
+        ("expired", None, ProviderFailed),
+        ("cancelled", None, ProviderRejected),
+    ],
+)
+async def test_how_a_task_can_end(status: str, code: str | None, error: type[GenPulseError]) -> None:
+    task = {"id": "cgt-1", "status": status, "error": {"code": code, "message": "no"} if code else None}
+    async with answering(200, task) as account:
+        with pytest.raises(GenPulseError) as told:
+            await account.poll(Job(id="cgt-1"), video())
+    assert type(told.value) is error
+
+
+# Waiting, lost answers, cancelling ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [video(), call_of(JIMENG)], ids=["video", "visual"])
+async def test_a_job_is_waited_for(call: ModelCall) -> None:
+    async with a_world(seconds=4) as world:
+        account = world.account()
+        job = await account.submit(call)
+        assert isinstance(job, Job)
+        for _ in range(2):
+            assert await account.poll(job, call) == Pending()
+            world.clock.advance(2)
+        state = await account.poll(job, call)
+    assert isinstance(state, Finished)
+    assert state.outputs
+
+
+@pytest.mark.parametrize("call", [video(), call_of(JIMENG)], ids=["video", "visual"])
+async def test_a_job_may_be_missing_or_empty(world: World, call: ModelCall) -> None:
+    world.fault(type="hidden_at_first")
+    job = await world.account().submit(call)
+    assert isinstance(job, Job)
+    with pytest.raises(JobMissing):
+        await world.account().poll(job, call)
+    assert isinstance(await world.account().poll(job, call), Finished)
+    world.fault(type="no_outputs")
+    assert not (await world.made(call)).outputs
+
+
+async def test_a_task_of_jimeng_expires(world: World) -> None:
+    job = await world.account().submit(call_of(JIMENG))
+    assert isinstance(job, Job)
+    async with answering(200, {"code": 10000, "data": {"status": "expired"}}) as account:
+        with pytest.raises(ProviderFailed, match="expired"):
+            await account.poll(job, call_of(JIMENG))
+
+
+async def test_images_of_jimeng_may_come_as_they_are() -> None:
+    data = {"status": "done", "image_urls": None, "binary_data_base64": ["aGVsbG8="], "video_url": ""}
+    async with answering(200, {"code": 10000, "data": data}) as account:
+        state = await account.poll(Job(id="1", handle={"req_key": "jimeng_t2i_v40"}), call_of(JIMENG))
+    assert isinstance(state, Finished)
+    assert state.outputs[0].content == b"hello"
+
+
+async def test_a_lost_task_is_found_in_the_list(world: World) -> None:
+    sent_at = datetime.now(UTC)
+    assert await world.account().find(video(), sent_at=sent_at) is None
+    world.fault(type="lost_answer")
+    with pytest.raises(OutcomeUnknown):
+        await world.account().submit(video())
+    found = await world.account().find(video(), sent_at=sent_at)
+    (job,) = world.simulator.find_jobs()
+    assert found == Job(id=job.id)
+    assert await world.account().find(video(), sent_at=sent_at + timedelta(hours=1)) is None
+    for call in (call_of(SEEDREAM), call_of(JIMENG)):
+        assert await world.account().find(call, sent_at=sent_at) is None
+
+
+async def test_the_list_is_read_to_its_end() -> None:
+    def serve(request: httpx.Request) -> httpx.Response:
+        page = int(request.url.params["page_num"])
+        mine = {"id": f"cgt-{page}", "status": "running", "safety_identifier": "gen_1-0-1", "created_at": 2**31}
+        return httpx.Response(
+            200, json={"total": 700, "items": [mine if page == 2 else mine | {"safety_identifier": ""}]}
+        )
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+        found = await Volcengine("", FULL, client).find(video(), sent_at=datetime.now(UTC))
+    assert found == Job(id="cgt-2")
+
+
+@pytest.mark.parametrize(("after", "state"), [(0, State.CANCELLED), (2, State.RUNNING), (5, State.SUCCEEDED)])
+async def test_only_what_waits_can_be_cancelled(after: float, state: State) -> None:
+    async with a_world(seconds=4) as world:
+        job = await world.account().submit(video())
+        assert isinstance(job, Job)
+        world.clock.advance(after)
+        await world.account().cancel(job)
+        assert world.simulator.find_jobs()[0].state is state
+        await world.account().cancel(Job(id="cgt-unknown"))
+        await world.account().cancel(Job(id="1", handle={"req_key": "jimeng_t2i_v40"}))
+
+
+async def test_the_task_calls_back() -> None:
+    bodies: list[bytes] = []
+
+    async def take(request: Request) -> Response:
+        bodies.append(await request.body())
+        return Response(status_code=204)
+
+    app = Starlette(routes=[Route("/hook", take, methods=["POST"])])
+    async with a_world(httpx.ASGITransport(app), seconds=2) as world:
+        job = await world.account().submit(video(callback_url="http://receiver/hook"))
+        assert isinstance(job, Job)
+        world.clock.advance(3)
+        async with asyncio.timeout(5):
+            while len(bodies) < 2:  # noqa: ASYNC110 - facts have no events
+                await asyncio.sleep(0.005)
+        heard = [world.account().job_of_callback({}, body, now=datetime.now(UTC)) for body in bodies]
+        assert heard == [job.id, job.id]
+        assert [json.loads(body)["status"] for body in bodies] == ["running", "succeeded"]
+        for body in (b"", b"[]", b"{}"):
+            assert world.account().job_of_callback({}, body, now=datetime.now(UTC)) is None
+
+
+# The simulated cloud itself -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"prompt": "x"}, "MissingParameter"),
+        ({"model": "doubao-seededit-3-0-i2i-250628", "prompt": "x"}, "InvalidEndpointOrModel.NotFound"),
+        ({"model": "doubao-seedream-4-5-251128", "prompt": "x", "size": "1024x1024"}, "InvalidParameter"),
+        ({"model": "doubao-seedream-4-5-251128", "prompt": "x", "size": "3K"}, "InvalidParameter"),
+        ({"model": "doubao-seedream-4-5-251128", "prompt": "x", "image": ""}, "InvalidImageURL.EmptyURL"),
+        ({"model": "doubao-seedream-4-5-251128", "prompt": "x", "image": "a.png"}, "InvalidImageURL.InvalidFormat"),
+        ({"model": "doubao-seedream-4-5-251128", "prompt": "x", "image": ["https://a/b"] * 15}, "InvalidParameter"),
+    ],
+)
+async def test_the_simulator_refuses_wrong_images(world: World, body: dict[str, Any], code: str) -> None:
+    answer = await world.http.post(IMAGES, headers=BEARER, json=body)
+    assert answer.json()["error"]["code"] == code
+    assert not world.simulator.find_jobs()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"model": "doubao-seedance-1-5-pro-251215"}, "InvalidEndpointOrModel.NotFound"),
+        ({"resolution": "8k"}, "InvalidParameter"),
+        ({"duration": 3}, "InvalidParameter"),
+        ({"frames": 30}, "InvalidParameter"),
+        ({"safety_identifier": "x" * 65}, "InvalidParameter"),
+        ({"content": []}, "InvalidParameter"),
+        ({"model": "doubao-seedance-1-0-pro-250528", "generate_audio": True}, "InvalidParameter.UnsupportedParameter"),
+        ({"model": "doubao-seedance-1-0-pro-250528", "ratio": "adaptive"}, "InvalidParameter"),
+        ({"roles": ["last_frame"]}, "InvalidParameter"),
+        ({"roles": ["first_frame", "reference_image"]}, "InvalidParameter"),
+        (
+            {"content": [{"type": "video_url", "video_url": {"url": "data:x"}, "role": "reference_video"}]},
+            "InvalidParameter",
+        ),
+    ],
+)
+async def test_the_simulator_refuses_wrong_tasks(world: World, changes: dict[str, Any], code: str) -> None:
+    link = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
+    body = {"model": "doubao-seedance-2-0-260128", "content": [{"type": "text", "text": "x"}]} | changes
+    body["content"] = body["content"] + [link | {"role": role} for role in body.pop("roles", [])]
+    answer = await world.http.post(TASKS, headers=BEARER, json=body)
+    assert answer.json()["error"]["code"] == code
+
+
+async def test_the_simulator_takes_null_for_absent_and_endpoints_for_models(world: World) -> None:
+    body = {"model": "ep-20260101-x", "prompt": "x", "image": None, "size": "2K", "seed": None, "stream": None}
+    assert (await world.http.post(IMAGES, headers=BEARER, json=body)).status_code == 200
+
+
+async def test_the_simulator_streams_pictures(world: World) -> None:
+    body = {"model": "doubao-seedream-4-0-250828", "prompt": "x", "size": "2K", "stream": True}
+    text = (await world.http.post(IMAGES, headers=BEARER, json=body)).text
+    events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert [json.loads(event)["type"] for event in events[:-1]] == [
+        "image_generation.partial_succeeded",
+        "image_generation.completed",
+    ]
+    assert events[-1] == "[DONE]"
+
+
+async def test_the_simulator_lists_and_deletes_tasks(world: World) -> None:
+    ids = []
+    for model in ("seedance-2", "seedance-2-fast"):
+        job = await world.account().submit(call_of(model, Operation.TEXT_TO_VIDEO))
+        assert isinstance(job, Job)
+        ids.append(job.id)
+
+    async def listed(query: str) -> Any:
+        return (await world.http.get(f"{TASKS}?{query}", headers=BEARER)).json()
+
+    assert [one["id"] for one in (await listed(""))["items"]] == ids[::-1]
+    assert (await listed("page_size=1&page_num=2"))["items"][0]["id"] == ids[0]
+    assert (await listed(f"filter.task_ids={ids[0]}&filter.task_ids=x"))["total"] == 1
+    assert (await listed("filter.status=failed"))["total"] == 0
+    assert (await listed("page_size=501"))["error"]["code"] == "InvalidParameter"
+    assert (await world.http.delete(f"{TASKS}/{ids[0]}", headers=BEARER)).json() == {}
+    assert (await world.http.get(f"{TASKS}/{ids[0]}", headers=BEARER)).json()["error"]["code"] == "NotFound"
+
+
+async def test_the_simulator_refuses_to_cancel_what_runs() -> None:
+    async with a_world(seconds=4) as world:
+        job = await world.account().submit(video())
+        assert isinstance(job, Job)
+        world.clock.advance(2)
+        answer = await world.http.delete(f"{TASKS}/{job.id}", headers=BEARER)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "TaskRunningCannotCancel")
