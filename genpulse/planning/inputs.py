@@ -39,6 +39,10 @@ def _check_value(value: Any, field: FieldSpec, path: str, what: str) -> None:
         _check_text(value, field, path, what)
     elif field.type in ("integer", "number"):
         _check_number(value, field, path, what)
+    elif field.type == "boolean" and not isinstance(value, bool):
+        raise InvalidInput(f"{what} is true or false.", field=path)
+    elif field.type == "images" and field.maximum is not None and len(value) > field.maximum:
+        raise InvalidInput(f"{what} has at most {field.maximum:g} images; these are {len(value)}.", field=path)
 
 
 def _check_text(value: str, field: FieldSpec, path: str, what: str) -> None:

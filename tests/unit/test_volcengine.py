@@ -218,6 +218,7 @@ def test_sizes_are_settled_before(model: str, given: dict[str, Any], size: tuple
         ("jimeng-3-1", {"width": 2048, "height": 512}, "at most 3 times"),
         ("seedream-4", {"count": 2}, "at most 1"),
         ("seedream-4", {"negative_prompt": "x"}, "does not take `negative_prompt`"),
+        ("seedream-5-pro", {"reference_images": [{"url": "https://a/b.png"}] * 11}, "at most 10 images; these are 11"),
     ],
 )
 def test_what_a_model_cannot_is_refused_by_name(model: str, given: dict[str, Any], why: str) -> None:
@@ -225,6 +226,15 @@ def test_what_a_model_cannot_is_refused_by_name(model: str, given: dict[str, Any
         {"model": f"volcengine/{model}", "operation": "text-to-image", "input": {"prompt": "x"} | given}
     )
     with pytest.raises(InvalidInput, match=why):
+        plan_generation(request, load_catalog({}, ["volcengine"]))
+
+
+def test_a_sound_is_no_answer_to_whether_there_is_one() -> None:
+    given = {"prompt": "x", "image": {"url": "https://a/b.png"}, "audio": {"url": "https://a/b.wav"}}
+    request = GenerationCreate.model_validate(
+        {"model": "volcengine/seedance-2", "operation": "image-to-video", "input": given}
+    )
+    with pytest.raises(InvalidInput, match="`audio` of volcengine/seedance-2 is true or false"):
         plan_generation(request, load_catalog({}, ["volcengine"]))
 
 
