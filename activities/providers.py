@@ -26,18 +26,19 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from genpulse.providers.base import Finished, Job, ModelCall, Pending
+from genpulse.providers.base import Finished, Job, Media, ModelCall, Pending
+from genpulse.schemas.generations import media_references
 from genpulse.schemas.plans import Acceptance, StepOrder, StepOutcome
-from genpulse.schemas.states import MEDIA_FIELDS
+from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 
 if TYPE_CHECKING:
-    from genpulse.assets import Assets
+    from genpulse.assets import Assets, Staged
     from genpulse.callbacks import CallbackLinks
     from genpulse.calls import Call, Calls
     from genpulse.catalog import Catalog
     from genpulse.limits import Limiter
     from genpulse.providers.registry import Account, Accounts
-    from genpulse.records import Records
+    from genpulse.records import Records, StepWork
     from genpulse.schemas.catalog import ModelSpec
 
 #: How long after sending a lost call is looked for, and a job may be missing: clouds' lists and nodes lag behind.
@@ -127,16 +128,27 @@ class ProviderActivities:
         staged = await self.assets.stage(
             work.input, work.sources, rules, folder, step_id=work.step_id, adapt=work.adapt
         )
+        media = await self._media(work, staged)
         return ModelCall(
             model=spec.name,
             operation=work.operation,
             wire=spec.wire,
-            input={name: value for name, value in work.input.items() if name not in MEDIA_FIELDS},
-            media={name: [await self.assets.as_media(path)] for name, path in staged.files.items()},
+            input={name: value for name, value in work.input.items() if name not in media},
+            media=media,
             options=work.options,
             key=call.key,
             callback_url=self.callbacks.url(spec.provider, order.generation_id, self.now() + _CALLED_WITHIN),
         )
+
+    async def _media(self, work: StepWork, staged: Staged) -> dict[str, list[Media]]:
+        """Staged inputs by field. The address of a video goes along: some clouds take videos in no other way."""
+        given = dict(media_references(work.input))
+        media: dict[str, list[Media]] = {}
+        for where, path in staged.files.items():
+            name = where.partition(".")[0]
+            url = given[where].get("url") if MEDIA_FIELDS[name] is MediaKind.VIDEO else None
+            media.setdefault(name, []).append(await self.assets.as_media(path, url=url))
+        return media
 
     @activity.defn(name="providers.poll")
     async def poll(self, order: StepOrder) -> StepOutcome:

@@ -23,7 +23,7 @@ from genpulse.providers.base import Media
 from genpulse.repositories import assets
 from genpulse.schemas.assets import MediaInfo
 from genpulse.schemas.catalog import ImageRules, Size
-from genpulse.schemas.generations import Adaption
+from genpulse.schemas.generations import Adaption, media_references
 from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 from genpulse.storage import Storage
@@ -36,7 +36,7 @@ _SMALL = 256 * 1024  # a file this small is looked at faster than a thread is wo
 
 @dataclass
 class Staged:
-    """Media inputs of a step as local files, and what had to be changed about them."""
+    """Media inputs of a step as local files, those of a list as `name.0`, and what had to be changed about them."""
 
     files: dict[str, Path] = field(default_factory=dict)
     adaptions: list[Adaption] = field(default_factory=list)
@@ -83,10 +83,10 @@ class Assets:
             await self.ingest(path, order.tenant_id, made_by=order, index=index) for index, path in enumerate(paths)
         ]
 
-    async def as_media(self, path: Path) -> Media:
+    async def as_media(self, path: Path, *, url: str | None = None) -> Media:
         """A staged input as a cloud's client takes it."""
         info = await _inspect(path, lambda: probe(path, limits=self._limits))
-        return Media(path=path, media_type=info.media_type)
+        return Media(path=path, media_type=info.media_type, url=url)
 
     async def _store_poster(self, video: Path) -> str:
         with TemporaryDirectory(prefix="genpulse-poster-") as folder:
@@ -111,18 +111,17 @@ class Assets:
         """
         staged = Staged()
         target = Size(given["width"], given["height"]) if {"width", "height"} <= given.keys() else None
-        for name, value in given.items():
-            if name not in MEDIA_FIELDS or not isinstance(value, dict):
-                continue
+        for name, value in media_references(given):
+            field = name.partition(".")[0]
             path = folder / f"{name}-source"
             info, size = await self._fetch(name, value, sources.get(name), path)
             staged.files[name] = path
-            if name in rules and adapt:
-                fit = partial(fit_image, path, rules[name], folder / name, target=target)
+            if field in rules and adapt:
+                fit = partial(fit_image, path, rules[field], folder / name, target=target)
                 if fitted := await _inspect(path, fit):
                     staged.files[name] = fitted.path
                     staged.adaptions.append(_adaption(step_id, fitted))
-            elif name in rules and (why := needs_fitting(info, size, rules[name], target=target)):
+            elif field in rules and (why := needs_fitting(info, size, rules[field], target=target)):
                 raise AdaptionRequired(f"`adapt` is off, and `{name}` does not fit: {why}.", field=f"input.{name}")
         return staged
 
@@ -136,9 +135,10 @@ class Assets:
             self._client, value["url"], to, max_bytes=self._limits.max_bytes, timeout=_DOWNLOAD_SECONDS
         )
         info = await _inspect(to, lambda: probe(to, limits=self._limits))
-        if info.kind != MEDIA_FIELDS[name]:
+        needed = MEDIA_FIELDS[name.partition(".")[0]]
+        if info.kind != needed:
             raise InvalidInput(
-                f"`{name}` takes {MEDIA_FIELDS[name]}, but the URL gave {info.media_type}.", field=f"input.{name}.url"
+                f"`{name}` takes {needed}, but the URL gave {info.media_type}.", field=f"input.{name}.url"
             )
         return info, size
 

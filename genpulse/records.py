@@ -15,7 +15,7 @@ from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
 from genpulse.models import AssetRow, StepRow
 from genpulse.repositories import assets, generations, steps
 from genpulse.repositories.generations import Event
-from genpulse.schemas.generations import Adaption, GenerationFault
+from genpulse.schemas.generations import Adaption, GenerationFault, media_references
 from genpulse.schemas.plans import Ending, GenerationResult, StepOrder
 from genpulse.schemas.states import GenerationStatus, Operation, StepStatus
 
@@ -201,11 +201,7 @@ async def _touch(session: AsyncSession, order: StepOrder, *events: Event, **valu
 
 async def _sources(session: AsyncSession, order: StepOrder, given: dict[str, Any]) -> tuple[dict[str, AssetRow], bool]:
     """The stored files that a step's media inputs refer to (those given by URL are none), and whether to adapt them."""
-    media = {
-        name: value
-        for name, value in given.items()
-        if isinstance(value, dict) and {"asset", "step", "url"} & set(value)
-    }
+    media = dict(media_references(given))
     if not media:
         return {}, True
     generation = await generations.get(session, order.tenant_id, order.generation_id)

@@ -14,7 +14,7 @@ from genpulse.errors import AdaptionRequired, InvalidInput
 from genpulse.planning.inputs import check_input, missing_media
 from genpulse.planning.sizing import SIZE_FIELDS, nearest_size, wanted_size
 from genpulse.schemas.catalog import ModelSpec, Size
-from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate
+from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate, media_references
 from genpulse.schemas.plans import Choice, Plan, PlannedStep
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 
@@ -208,9 +208,9 @@ class _Planner:
         for name in missing_media(given, model, operation):
             if self.steps and self._makes(self.steps[-1]).value == model.operations[operation].fields[name].type:
                 given[name] = {"step": self.steps[-1].id, "output": 0}
-        for name, value in given.items():
-            if isinstance(value, dict) and "step" in value:
-                self._redirect(value, name, where)
+        for name, reference in media_references(given):
+            if "step" in reference:
+                self._redirect(reference, name, where)
 
     def _redirect(self, reference: dict[str, Any], name: str, where: _Path) -> None:
         path = where / f"input.{name}.step"
@@ -220,8 +220,8 @@ class _Planner:
             known = ", ".join(self.final) or "none"
             raise InvalidInput(f"No earlier step is named {reference['step']!r}; earlier ones: {known}.", field=path)
         kind = self._makes(source)
-        needed = MEDIA_FIELDS.get(name)
-        if needed not in (None, kind):
+        needed = MEDIA_FIELDS[name.partition(".")[0]]
+        if needed is not kind:
             raise InvalidInput(f"Step {source.id!r} makes {kind}, but `{name}` takes {needed}.", field=path)
         outputs = source.input.get("count", 1)
         if reference["output"] >= outputs:

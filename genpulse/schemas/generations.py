@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, HttpUrl, JsonValue, Tag, model_validator
 
 from genpulse.schemas.assets import Asset
-from genpulse.schemas.states import GenerationStatus, Operation, Priority, StepStatus
+from genpulse.schemas.states import MEDIA_FIELDS, GenerationStatus, Operation, Priority, StepStatus
 
 MAX_STEPS = 16
 MAX_DEADLINE_SECONDS = 7 * 24 * 3600
@@ -101,6 +102,16 @@ class GenerationInput(Strict):
     def given(self) -> dict[str, JsonValue]:
         """The fields that the caller set, as plain JSON."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def media_references(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each media input of plain JSON fields, with where it stands: `image`, or `reference_images.0` in a list."""
+    for name in MEDIA_FIELDS:
+        value = given.get(name)
+        if isinstance(value, list):
+            yield from ((f"{name}.{index}", one) for index, one in enumerate(value))
+        elif isinstance(value, dict):
+            yield name, value
 
 
 class StepCreate(Strict):

@@ -64,6 +64,29 @@ async def test_a_cloud_s_picture_is_set_in_motion_at_another(house: House) -> No
     assert [asset.kind for asset in made] == [MediaKind.IMAGE, MediaKind.VIDEO]
 
 
+async def test_references_and_plain_values_reach_the_cloud(house: House) -> None:
+    picture = {"step": "picture", "output": 0}
+    given = {"prompt": "@image_1 beside @image_2", "reference_images": [picture, picture], "audio": True}
+    await house.run(
+        steps=[
+            {"id": "picture", "model": "fal/flux-schnell", "input": {"prompt": "a red circle"}},
+            {"id": "clip", "model": "kling/kling-3.0-omni", "operation": "text-to-video", "input": given},
+        ]
+    )
+    (job,) = house.world.find_jobs(cloud="kling")
+    assert [content["type"] for content in job.body["contents"]] == ["prompt", "refer_image", "refer_image"]
+    assert job.body["settings"]["audio"] == "native"
+
+
+async def test_a_call_whose_answer_was_lost_is_found_by_its_id(house: House) -> None:
+    fault(house, "kling", type="lost_answer", times=1)
+    generation_id, _ = await house.run(
+        model="kling/kling-3.0", operation="text-to-video", input={"prompt": "a red circle"}
+    )
+    assert (await house.rows(generation_id))[0].status == GenerationStatus.SUCCEEDED
+    assert len(house.world.find_jobs(cloud="kling")) == 1
+
+
 @pytest.mark.parametrize(
     "values",
     [
