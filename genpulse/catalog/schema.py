@@ -59,7 +59,8 @@ def _operation_schema(title: str, operation: OperationSpec) -> dict[str, Any]:
 
 def _field_schema(field: FieldSpec) -> dict[str, Any]:
     if field.type == "images":
-        return {"type": "array", "items": _MEDIA_SCHEMA, "description": field.description}
+        most = {} if field.maximum is None else {"maxItems": int(field.maximum)}
+        return {"type": "array", "items": _MEDIA_SCHEMA, "description": field.description} | most
     if field.type in _MEDIA_TYPES:
         return _MEDIA_SCHEMA | {"description": field.description}
     keywords = {

@@ -41,6 +41,8 @@ def _check_value(value: Any, field: FieldSpec, path: str, what: str) -> None:
         _check_number(value, field, path, what)
     elif field.type == "boolean" and not isinstance(value, bool):
         raise InvalidInput(f"{what} is true or false.", field=path)
+    elif field.type == "audio" and isinstance(value, bool):
+        raise InvalidInput(f"{what} is a file.", field=path)
     elif field.type == "images" and field.maximum is not None and len(value) > field.maximum:
         raise InvalidInput(f"{what} has at most {field.maximum:g} images; these are {len(value)}.", field=path)
 

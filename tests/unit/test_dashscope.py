@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +29,7 @@ from genpulse.errors import (
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.dashscope.requests import SHAPES, ModelWire, creation
-from genpulse.schemas.catalog import FieldSpec, ModelSpec, OperationSpec, Size
+from genpulse.schemas.catalog import FieldSpec, ModelSpec, OperationSpec, Size, SizeRules
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
 from genpulse.simulator.faults import FAULTS
@@ -40,6 +41,7 @@ BASE = "http://sim/dashscope/api/v1"
 KEY = "sk-sim-key"
 MODELS = {spec.name: spec for spec in cloud_models(["dashscope"])}
 CASES = [(name, operation) for name, spec in MODELS.items() for operation in spec.operations]
+MEDIA_TYPES = {"image", "images", "video", "audio"}
 FILES = {"image": (Format.PNG, "image/png"), "video": (Format.MP4, "video/mp4"), "audio": (Format.WAV, "audio/wav")}
 ASKED: dict[str, Any] = {
     "prompt": "a red circle",
@@ -48,6 +50,7 @@ ASKED: dict[str, Any] = {
     "seed": 7,
     "strength": 0.5,
     "scale": 2.0,
+    "audio": True,
 }
 NEEDED = {
     "qwen-mt-image": {"source_lang": "en", "target_lang": "zh"},
@@ -138,14 +141,14 @@ def every_field(spec: OperationSpec) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, one in spec.fields.items():
         if (
-            name in MEDIA_FIELDS
+            one.type in MEDIA_TYPES
             or name in {"width", "height"}
             or (spec.sizes and name in {"aspect_ratio", "resolution"})
         ):
             continue
         given[name] = _value(name, one)
     if spec.sizes:
-        size = spec.sizes.sizes[0] if spec.sizes.sizes else Size(1024, 1024)
+        size = spec.sizes.sizes[0] if spec.sizes.sizes else spec.sizes.native
         given |= {"width": size.width, "height": size.height}
     return given
 
@@ -159,7 +162,7 @@ def _value(name: str, spec: FieldSpec) -> Any:
 @pytest.mark.parametrize(("name", "operation"), CASES)
 async def test_every_model_takes_what_its_entry_says(world: World, name: str, operation: Operation) -> None:
     spec = MODELS[name].operations[operation]
-    files = [one for one in spec.fields if one in MEDIA_FIELDS]
+    files = [one for one, field in spec.fields.items() if field.type in MEDIA_TYPES]
     given = every_field(spec)
     made = await world.done(world.call(name, operation, files=files, options=NEEDED.get(name, {}), **given))
     (output,) = made.outputs
@@ -184,12 +187,17 @@ def _sized(spec: ModelSpec) -> list[tuple[str, Operation, Size]]:
         (spec.name, operation, size)
         for operation, one in spec.operations.items()
         if one.sizes
-        for size in one.sizes.sizes or _corners(one.sizes.min_side, one.sizes.max_side)
+        for size in one.sizes.sizes or _corners(one.sizes)
     ]
 
 
-def _corners(least: int, most: int) -> tuple[Size, ...]:
-    return Size(least, least), Size(least, most), Size(most, least), Size(most, most)
+def _corners(rules: SizeRules) -> list[Size]:
+    """The extremes of a range."""
+    sides = {rules.min_side, rules.max_side, math.isqrt(rules.min_pixels), math.isqrt(rules.max_pixels)}
+    every = [Size(width, height) for width in sides for height in sides if width and height]
+    short = math.isqrt(int(rules.max_pixels / rules.max_aspect))
+    long = int(short * rules.max_aspect)
+    return [size for size in sorted({*every, Size(long, short), Size(short, long)}) if rules.allows(size)]
 
 
 @pytest.mark.parametrize(("name", "operation", "size"), [case for spec in MODELS.values() for case in _sized(spec)])
@@ -212,7 +220,7 @@ async def test_every_size_of_the_catalogue_is_one_of_the_model(
 def test_every_entry_is_one_that_the_client_understands(spec: ModelSpec) -> None:
     wire = ModelWire.model_validate(spec.wire)
     for operation in spec.operations.values():
-        files = {name for name in operation.fields if name in MEDIA_FIELDS}
+        files = {name for name, field in operation.fields.items() if field.type in MEDIA_TYPES}
         assert wire.form == "messages" or files <= wire.media.keys()
         assert operation.output in {MediaKind.IMAGE, MediaKind.VIDEO}
 

@@ -192,3 +192,17 @@ def test_a_planned_size_is_exactly_the_wanted_one_or_refused(width: int, height:
     assert rules is not None
     assert rules.allows(Size(first["width"], first["height"]))
     assert (last["width"], last["height"]) == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "field"),
+    [
+        ("wan2.6-image", {"reference_images": [{"url": "https://a/b"}] * 4}, "reference_images"),
+        ("wan2.6-i2v-flash", {"audio": {"url": "https://a/b"}}, "audio"),
+        ("wan2.6-t2v", {"audio": True}, "audio"),
+    ],
+)
+def test_how_many_files_and_whether_it_is_one(model: str, given: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        plan(load_catalog({}, ["dashscope"]), model=f"dashscope/{model}", input={"prompt": "x"} | given)
+    assert refused.value.field == f"input.{field}"

@@ -34,6 +34,7 @@ _PARAMETERS = {
     "scale": "upscale_factor",
     "aspect_ratio": "ratio",
     "resolution": "resolution",
+    "audio": "audio",
 }
 
 Links = Mapping[str, Sequence[str]]
@@ -106,6 +107,7 @@ class Parameters(BaseModel):
     n: int | None = None
     seed: int | None = None
     duration: int | None = None
+    audio: bool | None = None
     negative_prompt: str | None = None
     strength: float | None = None
     upscale_factor: int | None = None
