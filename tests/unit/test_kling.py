@@ -640,6 +640,8 @@ async def test_an_account_has_slots_for_each_model(world: World, monkeypatch: py
     assert (full.status_code, full.json()["code"]) == (429, 1303)
     assert full.json()["message"] == "parallel task over resource pack limit"
     assert (await world.post("/text-to-video/kling-2.6", body)).status_code == 200
+    two = {"model_name": "kling-v3", "prompt": "x", "n": 2}
+    assert (await world.post("/v1/images/generations", two)).json()["code"] == 1303
     world.clock.advance(3)
     assert (await world.post("/text-to-video/kling-3.0", body)).status_code == 200
 

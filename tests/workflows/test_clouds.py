@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from temporalio.client import WorkflowFailureError
 
+from genpulse.assets import Staged
 from genpulse.models import AttemptRow, GenerationRow
+from genpulse.records import StepWork
 from genpulse.repositories import assets, steps
-from genpulse.schemas.states import GenerationStatus, MediaKind
+from genpulse.schemas.states import GenerationStatus, MediaKind, Operation
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
+from genpulse.simulator.media import Format, Media, render
 from tests.workflows.conftest import CLOUDS, House, until
 
 FAL = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
@@ -76,6 +80,21 @@ async def test_references_and_plain_values_reach_the_cloud(house: House) -> None
     (job,) = house.world.find_jobs(cloud="kling")
     assert [content["type"] for content in job.body["contents"]] == ["prompt", "refer_image", "refer_image"]
     assert job.body["settings"]["audio"] == "native"
+
+
+async def test_the_address_of_a_video_goes_along(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "clip"
+    file.write_bytes(render(Media(Format.MP4)))
+    work = StepWork(
+        step_id="main",
+        operation=Operation.VIDEO_TO_VIDEO,
+        model="kling/kling-3.0-omni",
+        input={"video": {"url": "https://files.example/clip.mp4"}},
+        options={},
+        sources={},
+    )
+    (video,) = (await house.clouds._media(work, Staged(files={"video": file})))["video"]
+    assert (video.url, video.media_type) == ("https://files.example/clip.mp4", "video/mp4")
 
 
 async def test_a_call_whose_answer_was_lost_is_found_by_its_id(house: House) -> None:

@@ -37,7 +37,7 @@ class Kling(Cloud):
     credentials = KLING
     media_lifetime = 30 * 24 * 3600
     slots: ClassVar[int | None] = None
-    """Jobs at once of one model, as the account's pack has it; None: as many as wanted."""
+    """Files at work at once of one model, as the account's pack has it; None: as many as wanted."""
     tokens_everywhere: ClassVar[bool] = True
     """Whether the new generation takes tokens, too; it is said not to."""
 
@@ -191,8 +191,8 @@ class Kling(Cloud):
     ) -> Job:
         if key is not None and self.created_with(key) is not None:
             raise _refusal(400, 1201, "external_task_id already exists")
-        at_work = [job for job in self.jobs() if job.model == model and not job.state.ended]
-        if self.slots is not None and len(at_work) >= self.slots:
+        taken = sum(len(job.media) for job in self.jobs() if job.model == model and not job.state.ended)
+        if self.slots is not None and taken + asked.count > self.slots:
             raise _refusal(429, 1303, "parallel task over resource pack limit")
         return self.create(
             call,
