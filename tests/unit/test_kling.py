@@ -658,6 +658,8 @@ async def test_tasks_are_asked_for_in_batches_and_listed(world: World) -> None:
     assert (rest["count"], rest["has_more"]) == (1, False)
     filters = [{"key": "status", "values": ["failed"]}]
     assert (await world.post("/tasks", {"filters": filters})).json()["data"] == {"count": 0, "has_more": False}
+    assert (await world.post("/tasks", {"end_time": "1"})).json()["data"]["count"] == 0
+    assert (await world.post("/tasks", {"limit": 501})).json()["code"] == 1201
     listed = (await world.get("/v1/videos/text2video?pageNum=1&pageSize=30"))["data"]
     assert [one["task_id"] for one in listed] == [older["task_id"]]
     assert (await world.get("/v1/videos/image2video"))["data"] == []

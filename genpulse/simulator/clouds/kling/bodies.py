@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -118,6 +118,27 @@ class OmniTask(ContentTask):
         if self.types.count("refer_image") > (4 if videos else 7):
             raise ValueError("too many images")
         return self
+
+
+class Filter(BaseModel):
+    key: Literal["status", "product_type"]
+    values: list[str]
+
+
+class TaskQuery(BaseModel):
+    """Times are milliseconds."""
+
+    start_time: int = 0
+    end_time: int = 2**53
+    cursor: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    filters: list[Filter] = Field(default_factory=list)
+
+    def wants(self, task: dict[str, Any]) -> bool:
+        """Every task is of the product `video`."""
+        known = {"status": task["status"], "product_type": "video"}
+        in_time = self.start_time <= task["create_time"] <= self.end_time
+        return in_time and all(known[one.key] in one.values for one in self.filters)
 
 
 # Bodies of the older generation -------------------------------------------------------------------------------------
@@ -267,6 +288,11 @@ class ListedImage(BaseModel):
 class V1OmniImage(V1Picture):
     image_list: Annotated[list[ListedImage], Field(max_length=10)] = Field(default_factory=list)
     aspect_ratio: PictureShape = "auto"
+
+
+class Page(BaseModel):
+    number: Annotated[int, Field(ge=1, le=1000, alias="pageNum")] = 1
+    size: Annotated[int, Field(ge=1, le=500, alias="pageSize")] = 30
 
 
 #: Families of the new generation, and their models.

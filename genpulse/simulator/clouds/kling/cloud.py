@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
 from genpulse.simulator.callbacks import Callback
-from genpulse.simulator.clouds.kling.bodies import TASKS, V1, Body, FaceSearch, V1Body, V1LipSync
+from genpulse.simulator.clouds.kling.bodies import TASKS, V1, Body, FaceSearch, Page, TaskQuery, V1Body, V1LipSync
 from genpulse.simulator.clouds.replicate import webhook_signature
 from genpulse.simulator.core import Cloud, Simulator
 from genpulse.simulator.credentials import KLING
@@ -124,18 +124,13 @@ class Kling(Cloud):
         return _answer([_task(job, job.poll()) for job in found if job is not None and _is_new(job)])
 
     async def list_tasks(self, call: Call) -> Response:
-        asked = call.json() or {}
-        wanted = {one["key"]: one["values"] for one in asked.get("filters", ())}
-        jobs = [job for job in self.jobs() if _is_new(job)]
-        tasks = [_task(job, job.state) for job in jobs]
-        chosen = [task for task in tasks if task["status"] in wanted.get("status", [task["status"]])]
-        start, limit = int(asked.get("cursor") or 0), int(asked.get("limit", 100))
-        page = chosen[start : start + limit]
-        more = start + limit < len(chosen)
+        asked = call.read(TaskQuery)
+        tasks = [_task(job, job.state) for job in self.jobs() if _is_new(job)]
+        chosen = [task for task in tasks if asked.wants(task)]
+        end = asked.cursor + asked.limit
+        page, more = chosen[asked.cursor : end], end < len(chosen)
         body: dict[str, Any] = {"count": len(page), "has_more": more}
-        return _answer(
-            body | ({"result": page} if page else {}) | ({"next_cursor": f"{start + limit}"} if more else {})
-        )
+        return _answer(body | ({"result": page} if page else {}) | ({"next_cursor": str(end)} if more else {}))
 
     # The older generation --------------------------------------------------------------------------------------------
 
@@ -165,11 +160,10 @@ class Kling(Cloud):
         return _answer(_v1_task(job, job.poll()))
 
     async def list_v1(self, call: Call) -> Response:
-        number, size = int(call.query.get("pageNum", "1")), int(call.query.get("pageSize", "30"))
-        if not (1 <= number <= 1000 and 1 <= size <= 500):
-            raise _refusal(400, 1201, "pageNum or pageSize is out of range")
+        page = Page.model_validate(dict(call.query))
         jobs = [job for job in self.jobs() if job.extra["path"] == _v1_path(call)]
-        return _answer([_v1_task(job, job.state) for job in jobs[(number - 1) * size : number * size]])
+        start = (page.number - 1) * page.size
+        return _answer([_v1_task(job, job.state) for job in jobs[start : start + page.size]])
 
     async def identify_face(self, call: Call) -> Response:
         asked = call.read(FaceSearch)
