@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,6 +38,7 @@ from genpulse.errors import (
 )
 from genpulse.planning import plan_generation
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
+from genpulse.providers.signatures import SignedAuth, VolcengineSigner
 from genpulse.providers.volcengine import Volcengine
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.generations import GenerationCreate
@@ -333,7 +335,7 @@ async def test_byteplus_knows_models_by_other_names() -> None:
 
     def serve(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        return httpx.Response(200, json={"id": "cgt-1", "data": []})
+        return httpx.Response(200, json={"id": "cgt-1", "data": [{"url": "https://a/b.png"}]})
 
     url = "https://ark.ap-southeast.bytepluses.com/api/v3"
     async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
@@ -561,6 +563,15 @@ async def test_a_set_without_one_picture_is_refused() -> None:
             await account.submit(call_of(SEEDREAM))
 
 
+async def test_pictures_are_in_the_answer_or_nowhere(world: World) -> None:
+    world.fault(type="no_outputs")
+    with pytest.raises(ProviderFailed, match="without a picture"):
+        await world.account().submit(call_of(SEEDREAM))
+    async with answering(200, {"data": [{"b64_json": "abc"}]}) as account:
+        with pytest.raises(OutcomeUnknown):
+            await account.submit(call_of(SEEDREAM))
+
+
 @pytest.mark.parametrize(
     ("status", "code", "error"),
     [
@@ -775,3 +786,54 @@ async def test_the_simulator_refuses_to_cancel_what_runs() -> None:
         world.clock.advance(2)
         answer = await world.http.delete(f"{TASKS}/{job.id}", headers=BEARER)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "TaskRunningCannotCancel")
+
+
+async def act(world: World, action: str, body: dict[str, Any]) -> Any:
+    """Ask Visual something, signed."""
+    signer = VolcengineSigner(access_key="AKLTsim", secret_key=SecretStr("sim-volcengine-secret"))
+    auth = SignedAuth(signer, lambda: datetime.fromtimestamp(world.clock.now(), UTC))
+    url = f"http://sim/volcengine/?Action={action}&Version=2022-08-31"
+    return (await world.http.post(url, json=body, auth=auth)).json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": "x"},
+        {"req_key": "jimeng_unknown", "prompt": "x"},
+        {"req_key": "jimeng_t2i_v40"},
+        {"req_key": "jimeng_t2i_v40", "prompt": "x" * 801},
+        {"req_key": "jimeng_i2v_first_v30", "prompt": "x"},
+        {"req_key": "jimeng_t2v_v30", "prompt": "x", "frames": 122},
+    ],
+)
+async def test_the_simulator_refuses_what_jimeng_does_not_take(world: World, body: dict[str, Any]) -> None:
+    assert (await act(world, "CVSync2AsyncSubmitTask", body))["code"] == 50215
+
+
+async def test_the_simulator_keeps_jimeng_s_tasks_for_half_a_day(world: World) -> None:
+    sent = await act(world, "CVSubmitTask", {"req_key": "jimeng_t2i_v40", "prompt": "x"})
+    asked = {"req_key": "jimeng_t2i_v40", "task_id": sent["data"]["task_id"]}
+    for req_json in ({}, {"req_json": "{"}):
+        data = (await act(world, "CVGetResult", asked | req_json))["data"]
+        assert (data["image_urls"], len(data["binary_data_base64"])) == (None, 1)
+    other = await act(world, "CVGetResult", asked | {"req_key": "jimeng_t2v_v30"})
+    assert other["data"] == {"status": "not_found"}
+    world.clock.advance(13 * 3600)
+    assert (await act(world, "CVGetResult", asked))["data"] == {"status": "expired"}
+
+
+async def test_the_gateway_knows_its_actions_and_the_time(world: World) -> None:
+    unknown = await act(world, "CVNothing", {})
+    assert unknown["ResponseMetadata"]["Error"]["Code"] == "InvalidActionOrVersion"
+    proof = "HMAC-SHA256 Credential=AKLTsim/20260101/cn-north-1/cv/request, SignedHeaders=host, Signature=0"
+    headers = {"Authorization": proof, "X-Date": "soon"}
+    answer = await world.http.post("http://sim/volcengine/?Action=CVProcess", headers=headers)
+    assert answer.json()["ResponseMetadata"]["Error"]["Code"] == "InvalidTimestamp"
+
+
+async def test_a_picture_is_no_task(world: World) -> None:
+    await world.account().submit(call_of(SEEDREAM))
+    (job,) = world.simulator.find_jobs()
+    with pytest.raises(JobMissing):
+        await world.account().poll(Job(id=job.id), video())

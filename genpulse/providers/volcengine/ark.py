@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import Base64Bytes, BaseModel, Field
 
 from genpulse.errors import GenPulseError, InvalidInput, JobMissing, ProviderFailed, ProviderRejected
 from genpulse.providers.base import Finished, Job, Media, ModelCall, Output, Pending
@@ -40,12 +39,12 @@ class ImageRequest(BaseModel):
 
 class _Image(BaseModel):
     url: str | None = None
-    b64_json: str | None = None
+    b64_json: Base64Bytes | None = None
     size: str | None = None
     error: ArkError | None = None
 
     def output(self) -> Output:
-        return Output(url=self.url) if self.url else Output(content=base64.b64decode(self.b64_json or ""))
+        return Output(url=self.url) if self.url else Output(content=self.b64_json)
 
 
 class _ImageUsage(BaseModel):
@@ -148,10 +147,10 @@ class Images(_Ark):
     async def make(self, call: ModelCall) -> Finished:
         body = self._body(call)
         answer = await self._wire.pay("POST", "/images/generations", _Images, json=body, timeout=_PATIENCE)
-        made = [image for image in answer.data if image.error is None]
+        made = [image for image in answer.data if image.url or image.b64_json]
         refused = [image.error for image in answer.data if image.error is not None]
-        if refused and not made:
-            raise ark_failure(refused[0])
+        if not made:
+            raise ark_failure(refused[0] if refused else ArkError(message="answered without a picture"))
         usage = {"images": answer.usage.generated_images, "tokens": answer.usage.total_tokens}
         return Finished(outputs=[image.output() for image in made], parameters=_size(made), usage=usage)
 

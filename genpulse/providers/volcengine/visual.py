@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Base64Bytes, BaseModel, Field, SecretStr
 
 from genpulse.errors import JobMissing, ProviderFailed
 from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
@@ -58,14 +57,14 @@ class _Submitted(BaseModel):
 class _Result(BaseModel):
     status: str
     image_urls: list[str] | None = None
-    binary_data_base64: list[str] | None = None
+    binary_data_base64: list[Base64Bytes] | None = None
     video_url: str | None = None
 
     def outputs(self) -> list[Output]:
         links = [*(self.image_urls or ()), *([self.video_url] if self.video_url else [])]
         if links:
             return [Output(url=link) for link in links]
-        return [Output(content=base64.b64decode(data)) for data in self.binary_data_base64 or ()]
+        return [Output(content=content) for content in self.binary_data_base64 or ()]
 
 
 class _Answered(BaseModel):
