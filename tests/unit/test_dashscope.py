@@ -734,6 +734,7 @@ async def test_the_list_of_tasks(world: World) -> None:
     assert (await listed(task_id=first["data"][0]["task_id"]))["total"] == 1
     assert (await listed(start_time="20200101000000"))["code"] == "InvalidParameter"
     assert (await listed(start_time="yesterday"))["code"] == "InvalidParameter"
+    assert (await listed(page_no="none"))["code"] == "InvalidParameter"
     world.clock.advance(25 * 3600)
     assert (await listed())["total"] == 0
 

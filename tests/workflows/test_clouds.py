@@ -138,6 +138,14 @@ async def test_a_call_whose_answer_was_lost_is_not_sent_again(house: House, clou
     assert row.error["code"] == "outcome_unknown"
 
 
+async def test_a_call_whose_answer_was_lost_is_found_in_the_cloud_s_list(house: House) -> None:
+    fault(house, "dashscope", type="lost_answer", times=1)
+    generation_id, _ = await house.run(model="dashscope/wan2.7-t2v", input={"prompt": "a red circle"})
+    (attempt,) = await attempts(house, generation_id)
+    (job,) = house.world.find_jobs()
+    assert (attempt.status, attempt.provider_job_id) == ("succeeded", job.id)
+
+
 async def test_a_refused_content_ends_it_without_a_fallback(house: House) -> None:
     fault(house, "fal", type="fails", code="content")
     with pytest.raises(WorkflowFailureError):

@@ -108,6 +108,22 @@ class _Creation(BaseModel):
     parameters: _Parameters = _Parameters()
 
 
+class _Listing(BaseModel):
+    """What is asked of the list of tasks."""
+
+    task_id: str | None = None
+    model_name: str | None = None
+    status: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    page_no: int = Field(1, ge=1)
+    page_size: int = Field(10, ge=1)
+
+    def shows(self, job: Job) -> bool:
+        asked = {job.id: self.task_id, job.model: self.model_name, _STATUS[job.state]: self.status}
+        return all(wanted in {None, there} for there, wanted in asked.items())
+
+
 class _Service(BaseModel):
     """Of one model: where it is served, how, and what it takes."""
 
@@ -304,18 +320,14 @@ class Dashscope(Cloud):
         return JSONResponse({"request_id": _request_id()})
 
     async def list_all(self, call: Call) -> Response:
-        query = call.query
-        number, size = int(query.get("page_no", 1)), int(query.get("page_size", 10))
+        asked = _Listing.model_validate(dict(call.query))
+        number, size = asked.page_no, asked.page_size
         now = datetime.fromtimestamp(self.world.clock.now(), _BEIJING)
-        begin, end = _span(query.get("start_time"), query.get("end_time"), now)
+        begin, end = _span(asked.start_time, asked.end_time, now)
         jobs = [
             job
             for job in self.jobs()
-            if not job.extra["direct"]
-            and begin <= job.created_at <= end
-            and query.get("task_id", job.id) == job.id
-            and query.get("model_name", job.model) == job.model
-            and query.get("status", _STATUS[job.state]) == _STATUS[job.state]
+            if not job.extra["direct"] and begin <= job.created_at <= end and asked.shows(job)
         ]
         return JSONResponse(
             {
