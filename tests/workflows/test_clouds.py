@@ -97,13 +97,13 @@ async def test_the_address_of_a_video_goes_along(house: House, tmp_path: Path) -
     assert (video.url, video.media_type) == ("https://files.example/clip.mp4", "video/mp4")
 
 
-async def test_a_call_whose_answer_was_lost_is_found_by_its_id(house: House) -> None:
-    fault(house, "kling", type="lost_answer", times=1)
-    generation_id, _ = await house.run(
-        model="kling/kling-3.0", operation="text-to-video", input={"prompt": "a red circle"}
-    )
+@pytest.mark.parametrize("model", ["kling/kling-3.0", "volcengine/seedance-2"])
+async def test_a_call_whose_answer_was_lost_is_found_by_its_id(house: House, model: str) -> None:
+    cloud = model.partition("/")[0]
+    fault(house, cloud, type="lost_answer", times=1)
+    generation_id, _ = await house.run(model=model, operation="text-to-video", input={"prompt": "a red circle"})
     assert (await house.rows(generation_id))[0].status == GenerationStatus.SUCCEEDED
-    assert len(house.world.find_jobs(cloud="kling")) == 1
+    assert len(house.world.find_jobs(cloud=cloud)) == 1
 
 
 @pytest.mark.parametrize(
