@@ -1,7 +1,4 @@
-"""The shipped `local/motion` moves what a picture shows as its prompts say; every miss is named in the failure.
-
-It does not keep shapes well yet (docs/models.md says how well), so only the motion is asked for here.
-"""
+"""The shipped `local/motion` does what its prompts say; every miss is named in the failure. Figures: docs/models.md."""
 
 from pathlib import Path
 
@@ -12,9 +9,11 @@ from diffusers import DiffusionPipeline, PIAPipeline
 from engine.training import exam, folder
 
 FOLDER = Path(__file__).resolve().parents[2] / "engine" / "models" / "motion"
-FLOOR = 0.6
+#: Of the clips, whose motion is right, and who are right in colour, shape and first picture as well. Another processor
+#: rounds differently, which decides about a clip or two.
+MOTION_FLOOR, FLOOR = 0.9, 0.7
 #: How a verdict tells that the motion itself was wrong, whatever became of colour and shape.
-MOTION_WRONG = ("degrees off", "only ", "area times", "strayed", "lost")
+MOTION_WRONG = ("degrees off", "only ", "area times", "strayed", "went back")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,8 @@ def test_the_folder_is_an_image_to_video_pipeline(pipeline: DiffusionPipeline) -
 def test_objects_move_as_the_prompts_say(pipeline: DiffusionPipeline) -> None:
     verdicts = exam.judge_clips(pipeline, exam.clip_cases())
     moved = [one for one in verdicts if not any(sign in wrong for wrong in one.wrong for sign in MOTION_WRONG)]
-    assert len(moved) >= FLOOR * len(verdicts), "\n" + exam.report(verdicts)
+    assert len(moved) >= MOTION_FLOOR * len(verdicts), "\n" + exam.report(verdicts)
+    assert exam.share_right(verdicts) >= FLOOR, "\n" + exam.report(verdicts)
 
 
 def test_the_same_seed_gives_the_same_clip(pipeline: DiffusionPipeline) -> None:
