@@ -79,9 +79,9 @@ class ProviderActivities:
 
     async def _send(self, order: StepOrder, call: Call, account: Account, folder: Path) -> Acceptance:
         spec = self.catalog.get(order.model)
-        request = await self._request(order, call, spec, folder)
         if call.sent_at is not None and not account.provider.remembers_keys:
-            return await self._settle(order, call, account, request)
+            return await self._settle(order, call, account, folder)
+        request = await self._request(order, call, spec, folder)
         permit = await self.limiter.acquire(account.name, call.key, account.limits)
         if permit.wait:
             raise _later("Waiting for a turn at the provider.", permit.wait)
@@ -95,6 +95,8 @@ class ProviderActivities:
             await self._withdraw(order, call, account, error)
             raise
         if isinstance(answer, Finished):
+            if not answer.outputs:
+                raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
             return Acceptance(outcome=await self._collect(order, call, account, answer, folder))
         await self.calls.accepted(order, call, answer)
         return Acceptance()
@@ -108,19 +110,26 @@ class ProviderActivities:
             await self.limiter.pause(account.name, seconds)
             raise _later(error.message, timedelta(seconds=seconds)) from error
 
-    async def _settle(self, order: StepOrder, call: Call, account: Account, request: ModelCall) -> Acceptance:
-        """It was sent, and nobody knows what came of it: ask the cloud, and never send it again."""
+    async def _settle(self, order: StepOrder, call: Call, account: Account, folder: Path) -> Acceptance:
+        """It was sent, and nobody knows what came of it: ask the cloud, and never send it again.
+
+        Whatever goes wrong meanwhile must not end the attempt: only its record keeps the call from being sent again.
+        """
         assert call.sent_at is not None
-        job = await account.provider.find(request, sent_at=call.sent_at)
+        try:
+            request = await self._request(order, call, self.catalog.get(order.model), folder)
+            job = await account.provider.find(request, sent_at=call.sent_at)
+        except (ProviderThrottled, ProviderUnavailable, DependencyDown) as error:
+            wait = timedelta(seconds=error.details.get("retry_after") or _THROTTLED)
+            raise _later(f"Looking for the job of a call whose answer was lost: {error.message}", wait) from error
+        except GenPulseError as error:
+            raise _unknown(account) from error
         if job is not None:
             await self.calls.accepted(order, call, job)
             return Acceptance()
         if self.now() - call.sent_at < _SETTLING and account.provider.has_list:
             raise _later("Looking for the job of a call whose answer was lost.", _LOOK_AGAIN)
-        raise OutcomeUnknown(
-            f"The answer of {account.name} was lost, and it cannot be told whether the job was accepted. Look for it "
-            "at the provider; it is not sent again by itself."
-        )
+        raise _unknown(account)
 
     async def _request(self, order: StepOrder, call: Call, spec: ModelSpec, folder: Path) -> ModelCall:
         work = call.work
@@ -230,9 +239,18 @@ class ProviderActivities:
             raise to_temporal(error, provider) from error
         except GenPulseError as error:
             number = await self.records.fail_attempt(order, fault(error, provider))
-            raise to_temporal(error, provider, final=number >= attempts) from error
+            # A job that failed may have been paid for: whether another follows is the workflow's to say.
+            final = number >= attempts or isinstance(error, ProviderFailed)
+            raise to_temporal(error, provider, final=final) from error
         finally:
             beating.cancel()
+
+
+def _unknown(account: Account) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"The answer of {account.name} was lost, and it cannot be told whether the job was accepted. Look for it at "
+        "the provider; it is not sent again by itself."
+    )
 
 
 async def _beat() -> None:

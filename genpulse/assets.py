@@ -107,12 +107,14 @@ class Assets:
     ) -> Staged:
         """Bring the media inputs of a step into `folder`, fitted to what its model accepts.
 
-        Raises AdaptionRequired where fitting is needed but `adapt` is off.
+        Frames of the result take its shape; what is only looked at for reference keeps its own. Raises AdaptionRequired
+        where fitting is needed but `adapt` is off.
         """
         staged = Staged()
-        target = Size(given["width"], given["height"]) if {"width", "height"} <= given.keys() else None
+        made = Size(given["width"], given["height"]) if {"width", "height"} <= given.keys() else None
         for name, value in media_references(given):
             field = name.partition(".")[0]
+            target = None if field == "reference_images" else made
             path = folder / f"{name}-source"
             info, size = await self._fetch(name, value, sources.get(name), path)
             staged.files[name] = path

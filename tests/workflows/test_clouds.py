@@ -146,6 +146,19 @@ async def test_a_call_whose_answer_was_lost_is_found_in_the_cloud_s_list(house: 
     assert (attempt.status, attempt.provider_job_id) == ("succeeded", job.id)
 
 
+@pytest.mark.parametrize("model", ["kling/kling-3.0", "volcengine/seedance-2", "dashscope/wan2.7-t2v"])
+@pytest.mark.parametrize("trouble", ["rate_limited", "server_error", "connection_reset"])
+async def test_a_cloud_that_cannot_be_asked_for_a_lost_call_gets_no_second_one(
+    house: House, model: str, trouble: str
+) -> None:
+    cloud = model.partition("/")[0]
+    lost, silent = {"type": "lost_answer", "times": 1}, {"type": trouble, "kinds": ["other", "poll"], "times": 2}
+    house.world.faults.put(cloud, FAULTS.validate_python([lost, silent]))
+    generation_id, _ = await house.run(model=model, operation="text-to-video", input={"prompt": "a red circle"})
+    assert len(house.world.find_jobs(cloud=cloud)) == 1
+    assert [one.status for one in await attempts(house, generation_id)] == ["succeeded"]
+
+
 async def test_a_refused_content_ends_it_without_a_fallback(house: House) -> None:
     fault(house, "fal", type="fails", code="content")
     with pytest.raises(WorkflowFailureError):
