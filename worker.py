@@ -26,12 +26,12 @@ from activities.providers import ProviderActivities
 from activities.records import RecordActivities
 from genpulse import telemetry
 from genpulse.assets import Assets
-from genpulse.callbacks import CallbackLinks
 from genpulse.calls import Calls
 from genpulse.catalog import Catalog, engine_models, load_catalog
 from genpulse.db import Database, utc_now
 from genpulse.dispatch import Dispatcher
 from genpulse.limits import limiter
+from genpulse.links import CloudLinks
 from genpulse.media import MediaLimits
 from genpulse.net import http_client
 from genpulse.providers.registry import Accounts
@@ -187,7 +187,7 @@ async def _provider_builder(services: Services, grace: timedelta, stack: AsyncEx
         catalog=services.catalog,
         accounts=Accounts(settings.providers, http, max_bytes=settings.uploads.max_bytes),
         limiter=await stack.enter_async_context(limiter(settings)),
-        callbacks=CallbackLinks(settings.server.public_url, link_signer(settings.security)),
+        links=CloudLinks(settings.server.public_url, link_signer(settings.security)),
         now=utc_now,
     )
     return lambda client: Worker(

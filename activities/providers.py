@@ -33,10 +33,10 @@ from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 
 if TYPE_CHECKING:
     from genpulse.assets import Assets, Staged
-    from genpulse.callbacks import CallbackLinks
     from genpulse.calls import Call, Calls
     from genpulse.catalog import Catalog
     from genpulse.limits import Limiter
+    from genpulse.links import CloudLinks
     from genpulse.providers.registry import Account, Accounts
     from genpulse.records import Records, StepWork
     from genpulse.schemas.catalog import ModelSpec
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 #: How long after sending a lost call is looked for, and a job may be missing: clouds' lists and nodes lag behind.
 _SETTLING = timedelta(seconds=60)
 #: No deadline is later.
-_CALLED_WITHIN = timedelta(days=7)
+_LINKED_FOR = timedelta(days=7)
 _LOOK_AGAIN = timedelta(seconds=5)
 _BEAT_SECONDS = 3.0
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
@@ -61,7 +61,7 @@ class ProviderActivities:
     catalog: Catalog
     accounts: Accounts
     limiter: Limiter
-    callbacks: CallbackLinks
+    links: CloudLinks
     now: Callable[[], datetime]
 
     @activity.defn(name="providers.submit")
@@ -146,16 +146,19 @@ class ProviderActivities:
             media=media,
             options=work.options,
             key=call.key,
-            callback_url=self.callbacks.url(spec.provider, order.generation_id, self.now() + _CALLED_WITHIN),
+            callback_url=self.links.callback(spec.provider, order.generation_id, self.now() + _LINKED_FOR),
         )
 
     async def _media(self, work: StepWork, staged: Staged) -> dict[str, list[Media]]:
-        """Staged inputs by field. The address of a video goes along: some clouds take videos in no other way."""
+        """Staged inputs by field. The address of video and sound goes along: some clouds take them in no other way."""
         given = dict(media_references(work.input))
         media: dict[str, list[Media]] = {}
         for where, path in staged.files.items():
             name = where.partition(".")[0]
-            url = given[where].get("url") if MEDIA_FIELDS[name] is MediaKind.VIDEO else None
+            source = work.sources.get(where)
+            url = self.links.asset(source.id, self.now() + _LINKED_FOR) if source else given[where].get("url")
+            if MEDIA_FIELDS[name] is MediaKind.IMAGE:  # sent along: it may have been fitted, and clouds take that
+                url = None
             media.setdefault(name, []).append(await self.assets.as_media(path, url=url))
         return media
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from genpulse.errors import NotFound
+from genpulse.links import content_path, poster_path
 from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, StepRow
 from genpulse.repositories import assets, generations, steps
 from genpulse.schemas.assets import Asset
@@ -134,14 +135,6 @@ class Views:
 
     def _signed(self, path: str) -> str:
         return f"{self.base_url}{path}?{self.signer.sign(path, self.expires_at)}"
-
-
-def content_path(asset_id: str) -> str:
-    return f"/v1/assets/{asset_id}/content"
-
-
-def poster_path(asset_id: str) -> str:
-    return f"/v1/assets/{asset_id}/poster"
 
 
 _FREE = Cost(held=0, charged=0, unit="credit")  # nothing has a price yet

@@ -19,13 +19,13 @@ from api.routing import KeyRoute, OpenRoute, caller_of
 from api.services import Services
 from genpulse.db import utc_now
 from genpulse.errors import MediaRejected, NotFound
+from genpulse.links import content_path, poster_path
 from genpulse.models import AssetRow
 from genpulse.repositories import assets
 from genpulse.schemas.assets import Asset
 from genpulse.schemas.pages import Page
 from genpulse.schemas.states import MediaKind
 from genpulse.security import Scope
-from genpulse.views import content_path, poster_path
 
 _EXTENSIONS = {
     "image/png": "png",

@@ -10,9 +10,9 @@ from api.deps import GenerationId, ServicesDep
 from api.links import Link
 from api.openapi import problems
 from api.routing import OpenRoute
-from genpulse.callbacks import callback_path
 from genpulse.db import utc_now
 from genpulse.errors import DependencyDown
+from genpulse.links import callback_path
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/v1/callbacks", tags=["system"], route_class=OpenRoute, responses=problems(403, 422, 503))

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from genpulse.links import content_path, poster_path
 from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, StepRow
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation, Priority, StepStatus
 from genpulse.settings import TemporalSettings
 from genpulse.signing import LinkSigner, SigningKey
-from genpulse.views import Parts, Views, content_path, poster_path
+from genpulse.views import Parts, Views
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SIGNER = LinkSigner(SigningKey("1", b"k" * 32))

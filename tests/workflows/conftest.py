@@ -25,11 +25,11 @@ from activities.providers import ProviderActivities
 from activities.records import RecordActivities
 from engine.fake import FakeEngine
 from genpulse.assets import Assets
-from genpulse.callbacks import CallbackLinks
 from genpulse.calls import Calls
 from genpulse.catalog import engine_models, load_catalog
 from genpulse.db import Database, utc_now
 from genpulse.limits import MemoryLimiter
+from genpulse.links import CloudLinks
 from genpulse.media import MediaLimits
 from genpulse.models import GenerationRow, StepRow, metadata
 from genpulse.net import http_client
@@ -165,7 +165,9 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
         threads = stack.enter_context(ThreadPoolExecutor(4))
         activities = EngineActivities(records, assets, catalog, engine, threads)
         local = RecordActivities(records)
-        world = Simulator(SimulatorSettings(seconds_per_job=0.05))
+        # Callbacks go nowhere: the address is not ours.
+        nowhere = httpx.MockTransport(lambda _request: httpx.Response(204))
+        world = Simulator(SimulatorSettings(seconds_per_job=0.05), transport=nowhere)
         stack.push_async_callback(world.aclose)
         wire = httpx.AsyncClient(transport=httpx.ASGITransport(create_simulator(world)))
         await stack.enter_async_context(wire)
@@ -176,7 +178,7 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
             catalog=catalog,
             accounts=Accounts(CLOUDS, wire),
             limiter=MemoryLimiter(),
-            callbacks=CallbackLinks("", LinkSigner(SigningKey("1", b"k" * 32))),
+            links=CloudLinks("http://public", LinkSigner(SigningKey("1", b"k" * 32))),
             now=utc_now,
         )
         await stack.enter_async_context(

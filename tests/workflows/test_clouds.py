@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,24 @@ async def test_the_address_of_a_video_goes_along(house: House, tmp_path: Path) -
     )
     (video,) = (await house.clouds._media(work, Staged(files={"video": file})))["video"]
     assert (video.url, video.media_type) == ("https://files.example/clip.mp4", "video/mp4")
+
+
+async def test_a_video_of_ours_is_fetched_by_the_cloud_from_a_signed_address(house: House) -> None:
+    await house.run(
+        steps=[
+            {"id": "clip", "model": "kling/kling-3.0", "operation": "text-to-video", "input": {"prompt": "a circle"}},
+            {
+                "id": "edit",
+                "model": "kling/kling-3.0-omni",
+                "operation": "video-to-video",
+                "input": {"prompt": "make it red", "video": {"step": "clip", "output": 0}},
+            },
+        ]
+    )
+    clip, edit = house.world.find_jobs(cloud="kling")
+    assert "http://public/v1/assets/ast_" in json.dumps(edit.body)
+    assert "signature=" in json.dumps(edit.body)
+    assert clip.id != edit.id
 
 
 @pytest.mark.parametrize("model", ["kling/kling-3.0", "volcengine/seedance-2"])
