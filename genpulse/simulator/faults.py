@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -80,11 +81,11 @@ class ExpiredMedia(_CallFault):
     status: Literal[403, 404, 410] = 403
 
 
-class _JobFault(_Fault):
+class _JobFault(_Fault, ABC):
     """Strikes a job when it is created."""
 
-    def strike(self, job: Job) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def strike(self, job: Job) -> None: ...
 
 
 class Stuck(_JobFault):

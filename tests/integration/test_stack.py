@@ -192,7 +192,6 @@ async def test_a_stack_that_cannot_start_says_why_and_leaves_nothing(tmp_path: P
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(sys.platform != "linux", reason="only there can children end with their parent")
 async def test_killed_or_terminated_it_leaves_no_process_and_goes_on_with_the_same_key(tmp_path: Path) -> None:
     async with up(tmp_path) as (killed, text):
         pids, key = pids_in(tmp_path), read_admin_key(tmp_path)
@@ -214,7 +213,6 @@ async def test_killed_or_terminated_it_leaves_no_process_and_goes_on_with_the_sa
     assert str(key) not in text, "it is shown once"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to tell whose a process is")
 async def test_what_a_former_run_left_is_ended_but_nothing_else(tmp_path: Path) -> None:
     folder = DataDir(tmp_path)
     environment = os.environ | {"GENPULSE_DATA_DIR": str(tmp_path)}
