@@ -36,7 +36,8 @@ class Catalog:
             if cloud in CLOUDS and not any(model.provider == cloud for model in self._models.values()):
                 key = f"GENPULSE_PROVIDERS__{cloud.upper()}__API_KEY"
                 raise UnknownModel(f"There is no account at {cloud} here; set {key}.", field=field)
-            near = get_close_matches(model_id, self._models, n=3, cutoff=0.4)
+            shown = [model.id for model in self._models.values() if not model.hidden]
+            near = get_close_matches(model_id, shown, n=3, cutoff=0.4)
             hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists them."
             raise UnknownModel(f"There is no model {model_id!r}.{hint}", field=field)
         if model.retires_at is not None and model.retires_at <= (today or datetime.now(UTC).date()):

@@ -134,6 +134,12 @@ def test_an_unknown_model_is_answered_with_near_ones(catalog: Catalog) -> None:
     assert refused.value.field == "model"
 
 
+def test_a_hidden_model_is_not_suggested(catalog: Catalog) -> None:
+    with pytest.raises(UnknownModel) as refused:
+        plan(catalog, model="local/fakes", operation="text-to-image", input={"prompt": "x"})
+    assert "local/fake" not in refused.value.message.removeprefix("There is no model 'local/fakes'")
+
+
 def test_an_unknown_fallback_is_refused(catalog: Catalog) -> None:
     with pytest.raises(UnknownModel) as refused:
         plan(catalog, **shapes(), fallbacks=["local/wide", "no/model"])
