@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -78,13 +78,11 @@ class ProviderActivities:
                 return await self._send(order, call, account, Path(scratch))
 
     async def _send(self, order: StepOrder, call: Call, account: Account, folder: Path) -> Acceptance:
-        spec = self.catalog.get(order.model)
-        if call.sent_at is not None and not account.provider.remembers_keys:
-            return await self._settle(order, call, account, folder)
-        request = await self._request(order, call, spec, folder)
-        permit = await self.limiter.acquire(account.name, call.key, account.limits)
-        if permit.wait:
-            raise _later("Waiting for a turn at the provider.", permit.wait)
+        if call.sent_at is not None:
+            with _still_unknown(account):
+                return await self._settle(order, call, account, folder)
+        request = await self._request(order, call, folder)
+        await self._turn(call, account)
         await self.calls.sending(order, call, account=account.name, endpoint=account.endpoint)
         try:
             answer = await account.provider.submit(request)
@@ -94,12 +92,22 @@ class ProviderActivities:
         except GenPulseError as error:
             await self._withdraw(order, call, account, error)
             raise
-        if isinstance(answer, Finished):
-            if not answer.outputs:
-                raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
-            return Acceptance(outcome=await self._collect(order, call, account, answer, folder))
-        await self.calls.accepted(order, call, answer)
-        return Acceptance()
+        return await self._accept(order, call, account, answer, folder)
+
+    async def _turn(self, call: Call, account: Account) -> None:
+        permit = await self.limiter.acquire(account.name, call.key, account.limits)
+        if permit.wait:
+            raise _later("Waiting for a turn at the provider.", permit.wait)
+
+    async def _accept(
+        self, order: StepOrder, call: Call, account: Account, answer: Job | Finished, folder: Path
+    ) -> Acceptance:
+        if isinstance(answer, Job):
+            await self.calls.accepted(order, call, answer)
+            return Acceptance()
+        if not answer.outputs:
+            raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
+        return Acceptance(outcome=await self._collect(order, call, account, answer, folder))
 
     async def _withdraw(self, order: StepOrder, call: Call, account: Account, error: GenPulseError) -> None:
         """The cloud has refused the call, for certain: it may be sent again, and takes no place in flight."""
@@ -111,28 +119,23 @@ class ProviderActivities:
             raise _later(error.message, timedelta(seconds=seconds)) from error
 
     async def _settle(self, order: StepOrder, call: Call, account: Account, folder: Path) -> Acceptance:
-        """It was sent, and nobody knows what came of it: ask the cloud, and never send it again.
-
-        Whatever goes wrong meanwhile must not end the attempt: only its record keeps the call from being sent again.
-        """
-        assert call.sent_at is not None
-        try:
-            request = await self._request(order, call, self.catalog.get(order.model), folder)
+        """It was sent, and nobody knows what came of it: ask the cloud, and never make a second job."""
+        request = await self._request(order, call, folder)
+        if account.provider.remembers_key(request):
+            await self._turn(call, account)
+            return await self._accept(order, call, account, await account.provider.submit(request), folder)
+        if account.provider.can_find(request):
+            assert call.sent_at is not None
             job = await account.provider.find(request, sent_at=call.sent_at)
-        except (ProviderThrottled, ProviderUnavailable, DependencyDown) as error:
-            wait = timedelta(seconds=error.details.get("retry_after") or _THROTTLED)
-            raise _later(f"Looking for the job of a call whose answer was lost: {error.message}", wait) from error
-        except GenPulseError as error:
-            raise _unknown(account) from error
-        if job is not None:
-            await self.calls.accepted(order, call, job)
-            return Acceptance()
-        if self.now() - call.sent_at < _SETTLING and account.provider.has_list:
-            raise _later("Looking for the job of a call whose answer was lost.", _LOOK_AGAIN)
+            if job is not None:
+                await self.calls.accepted(order, call, job)
+                return Acceptance()
+            if self.now() - call.sent_at < _SETTLING:
+                raise _later("Looking for the job of a call whose answer was lost.", _LOOK_AGAIN)
         raise _unknown(account)
 
-    async def _request(self, order: StepOrder, call: Call, spec: ModelSpec, folder: Path) -> ModelCall:
-        work = call.work
+    async def _request(self, order: StepOrder, call: Call, folder: Path) -> ModelCall:
+        work, spec = call.work, self.catalog.get(order.model)
         rules = spec.operations[work.operation].images
         staged = await self.assets.stage(
             work.input, work.sources, rules, folder, step_id=work.step_id, adapt=work.adapt
@@ -141,7 +144,7 @@ class ProviderActivities:
         return ModelCall(
             model=spec.name,
             operation=work.operation,
-            wire=spec.wire,
+            wire=spec.wire_of(work.operation),
             input={name: value for name, value in work.input.items() if name not in media},
             media=media,
             options=work.options,
@@ -183,8 +186,9 @@ class ProviderActivities:
         """The finished job; anything else raises."""
         assert call.job_id is not None
         job = Job(id=call.job_id, handle=call.handle)
+        operation = call.work.operation
         request = ModelCall(
-            model=spec.name, operation=call.work.operation, wire=spec.wire, input=call.work.input, key=call.key
+            model=spec.name, operation=operation, wire=spec.wire_of(operation), input=call.work.input, key=call.key
         )
         again = _interval(self._age(call), spec)
         try:
@@ -247,6 +251,20 @@ class ProviderActivities:
             raise to_temporal(error, provider, final=final) from error
         finally:
             beating.cancel()
+
+
+@contextmanager
+def _still_unknown(account: Account) -> Iterator[None]:
+    """Whatever goes wrong while a call is settled must not end its attempt: that alone keeps it from being repeated."""
+    try:
+        yield
+    except (ProviderThrottled, ProviderUnavailable, DependencyDown) as error:
+        wait = timedelta(seconds=error.details.get("retry_after") or _THROTTLED)
+        raise _later(f"Settling a call whose answer was lost: {error.message}", wait) from error
+    except (AlreadyFinished, OutcomeUnknown):
+        raise
+    except GenPulseError as error:
+        raise _unknown(account) from error
 
 
 def _unknown(account: Account) -> OutcomeUnknown:

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from importlib.resources import files
+from typing import Any
 
 from genpulse.catalog.clouds import CLOUDS, cloud_models
 from genpulse.catalog.engine import engine_spec
@@ -45,10 +46,10 @@ class Catalog:
             raise UnknownModel(f"{model_id} was retired on {model.retires_at}.{successor}", field=field)
         return model
 
-    def offering(self, operation: Operation) -> list[ModelSpec]:
-        """Models that the router may pick for an operation, cheapest first."""
+    def offering(self, operation: Operation, given: Mapping[str, Any] | None = None) -> list[ModelSpec]:
+        """Models that the router may pick for an operation, the cheapest for this input first."""
         offers = [model for model in self._models.values() if operation in model.operations and not model.hidden]
-        return sorted(offers, key=_cost)
+        return sorted(offers, key=lambda model: _cost(model, operation, given or {}))
 
 
 def load_catalog(engine: Mapping[str, EngineModel], accounts: Container[str] = ()) -> Catalog:
@@ -63,5 +64,6 @@ def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineMode
     return {name: EngineModel.model_validate(entry) for name, entry in shipped.items()} | dict(configured)
 
 
-def _cost(model: ModelSpec) -> tuple[float, str]:
-    return (model.price.credits if model.price else float("inf"), model.id)
+def _cost(model: ModelSpec, operation: Operation, given: Mapping[str, Any]) -> tuple[float, str]:
+    price = model.price_of(operation)
+    return (price.per_unit(given) if price else float("inf"), model.id)

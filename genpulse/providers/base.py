@@ -94,11 +94,16 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """An account at a cloud, in the terms of `GENPULSE_PROVIDERS__<NAME>__…`."""
+    """An account at a cloud, in the terms of `GENPULSE_PROVIDERS__<NAME>__…`.
+
+    `options` are what else a cloud wants to know of an account, such as a region or a project.
+    """
 
     api_key: str | None = field(default=None, repr=False)
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
+    webhook_secret: str | None = field(default=None, repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class Provider(ABC):
@@ -112,11 +117,15 @@ class Provider(ABC):
 
     name: ClassVar[str]
     default_url: ClassVar[str]
-    #: Whether sending the same `ModelCall.key` again brings the first job back instead of a second one.
-    remembers_keys: ClassVar[bool] = False
     can_cancel: ClassVar[bool] = False
-    #: Whether `find` can find anything.
-    has_list: ClassVar[bool] = False
+
+    def remembers_key(self, call: ModelCall) -> bool:  # noqa: ARG002
+        """Whether sending this call again brings its first job back instead of making a second one."""
+        return False
+
+    def can_find(self, call: ModelCall) -> bool:  # noqa: ARG002
+        """Whether `find` could find the job of this call."""
+        return False
 
     @abstractmethod
     async def submit(self, call: ModelCall) -> Job | Finished:
@@ -130,7 +139,10 @@ class Provider(ABC):
         """Ask the cloud to stop; harmless when it is too late."""
 
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:  # noqa: ARG002
-        """The job of a call whose answer was lost, from the cloud's own list, if it has one and the job is in it."""
+        """The job of a call whose answer was lost, from the cloud's own list; None where the job is not in it.
+
+        Asked only where `can_find` says so.
+        """
         return None
 
     def job_of_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str | None:  # noqa: ARG002

@@ -91,7 +91,7 @@ class Accounts:
 def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient) -> Account:
     secrets = {
         key: secret.get_secret_value()
-        for key in ("api_key", "access_key", "secret_key")
+        for key in ("api_key", "access_key", "secret_key", "webhook_secret")
         if (secret := getattr(settings, key)) is not None
     }
     make = CLIENTS[name]
@@ -99,6 +99,6 @@ def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient) -
     return Account(
         name=name,
         endpoint=endpoint,
-        provider=make(endpoint, Credentials(**secrets), client),
+        provider=make(endpoint, Credentials(**secrets, options=settings.options), client),
         limits=AccountLimits(rate=settings.rate, burst=settings.burst or 1, concurrency=settings.concurrency),
     )

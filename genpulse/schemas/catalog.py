@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal, NamedTuple
 
@@ -91,13 +92,32 @@ class OperationSpec(Frozen):
     fields: dict[str, FieldSpec]
     sizes: SizeRules | None = None
     images: dict[str, ImageRules] = Field(default_factory=dict)
+    wire: dict[str, JsonValue] = Field(default_factory=dict)
+    """What differs from the model's own `wire`."""
+    price: Price | None = None
+    """Where it differs from the model's."""
+
+
+class Rate(Frozen):
+    """Credits for one unit when the input has these values."""
+
+    when: dict[str, JsonValue]
+    credits: int = Field(ge=0)
 
 
 class Price(Frozen):
-    """Credits for one unit of output."""
+    """Credits for one unit of output: those of the first rate that applies, or else `credits`."""
 
     unit: Literal["image", "second", "megapixel", "character", "call"]
     credits: int = Field(ge=0)
+    rates: tuple[Rate, ...] = ()
+
+    def per_unit(self, given: Mapping[str, Any]) -> int:
+        """Credits for one unit with this input."""
+        for rate in self.rates:
+            if all(given.get(name) == value for name, value in rate.when.items()):
+                return rate.credits
+        return self.credits
 
 
 class Poll(Frozen):
@@ -128,6 +148,13 @@ class ModelSpec(Frozen):
     @property
     def id(self) -> str:
         return f"{self.provider}/{self.name}"
+
+    def wire_of(self, operation: Operation) -> dict[str, JsonValue]:
+        """What the provider's client has to know for this operation."""
+        return self.wire | self.operations[operation].wire
+
+    def price_of(self, operation: Operation) -> Price | None:
+        return self.operations[operation].price or self.price
 
 
 class EngineModel(Frozen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from genpulse.simulator.clouds import CLOUDS
 from genpulse.simulator.core import Cloud
 
@@ -19,5 +21,7 @@ def variables(cloud: type[Cloud], address: str) -> dict[str, str]:
         "API_KEY": credentials.api_key,
         "ACCESS_KEY": credentials.access_key,
         "SECRET_KEY": credentials.secret_key,
+        "WEBHOOK_SECRET": credentials.webhook_secret,
+        "OPTIONS": json.dumps(dict(credentials.options)) if credentials.options else None,
     }
     return {f"GENPULSE_PROVIDERS__{cloud.name.upper()}__{name}": value for name, value in values.items() if value}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,8 @@ class Credentials:
     api_key: str | None = None
     access_key: str | None = None
     secret_key: str | None = None
+    webhook_secret: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 DASHSCOPE = Credentials(api_key="sk-sim-key")

@@ -592,7 +592,7 @@ async def test_another_s_task_is_not_taken_for_ours(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("name", "others", "later"),
-    [("wan2.7-t2v", 1, 0), ("wan2.7-t2v", 0, 90), ("wan2.6-t2i", 0, 0), ("qwen-image-max", 0, 0)],
+    [("wan2.7-t2v", 1, 0), ("wan2.7-t2v", 0, 90)],
 )
 async def test_what_cannot_be_told_stays_unknown(world: World, name: str, others: int, later: float) -> None:
     call = world.call(name, prompt="a fox")
@@ -600,6 +600,11 @@ async def test_what_cannot_be_told_stays_unknown(world: World, name: str, others
         await world.cloud.submit(call)
     sent_at = await lost(world, call)
     assert await world.cloud.find(call, sent_at=sent_at - timedelta(seconds=later)) is None
+
+
+@pytest.mark.parametrize("name", ["wan2.6-t2i", "qwen-image-max"])
+async def test_results_that_do_not_repeat_the_prompt_are_not_looked_for(world: World, name: str) -> None:
+    assert not world.cloud.can_find(world.call(name, prompt="a fox"))
 
 
 async def test_the_list_is_read_to_its_end(world: World) -> None:

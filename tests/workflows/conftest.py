@@ -8,13 +8,12 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -43,6 +42,7 @@ from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.plans import Choice, GenerationResult, GenerationTicket, StepTicket
 from genpulse.settings import ProviderSettings, UploadSettings
 from genpulse.signing import LinkSigner, SigningKey
+from genpulse.simulator import clouds as simulated_clouds
 from genpulse.simulator.app import create_simulator
 from genpulse.simulator.core import Settings as SimulatorSettings
 from genpulse.simulator.core import Simulator
@@ -54,16 +54,10 @@ from workflows.generation import GenerationWorkflow
 TENANT = "default"
 #: The accounts at the simulated clouds.
 CLOUDS = {
-    "dashscope": ProviderSettings(base_url="http://simulator/dashscope/api/v1", api_key=SecretStr("sk-sim-key")),
-    "fal": ProviderSettings(base_url="http://simulator/fal", api_key=SecretStr("sim-key:sim-secret")),
-    "kling": ProviderSettings(base_url="http://simulator/kling", api_key=SecretStr("api-key-kling-sim")),
-    "replicate": ProviderSettings(base_url="http://simulator/replicate/v1", api_key=SecretStr("r8_sim-key")),
-    "volcengine": ProviderSettings(
-        base_url="http://simulator/volcengine/api/v3",
-        api_key=SecretStr("sim-ark-key"),
-        access_key=SecretStr("AKLTsim"),
-        secret_key=SecretStr("sim-volcengine-secret"),
-    ),
+    cloud.name: ProviderSettings.model_validate(
+        {"base_url": f"http://simulator/{cloud.name}{cloud.base_path}"} | asdict(cloud.credentials)
+    )
+    for cloud in simulated_clouds.CLOUDS
 }
 FAKE = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
 

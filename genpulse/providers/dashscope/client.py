@@ -51,7 +51,6 @@ class Dashscope(Provider):
     name: ClassVar[str] = "dashscope"
     default_url: ClassVar[str] = "https://dashscope.aliyuncs.com/api/v1"
     can_cancel: ClassVar[bool] = True
-    has_list: ClassVar[bool] = True
 
     def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
         headers = {"Authorization": f"Bearer {credentials.api_key}"}
@@ -99,10 +98,12 @@ class Dashscope(Provider):
         with suppress(ProviderRejected):
             await self._calls.ask("POST", f"/tasks/{job.id}/cancel", Nothing)
 
+    def can_find(self, call: ModelCall) -> bool:
+        wire = ModelWire.model_validate(call.wire)
+        return not wire.synchronous and wire.path in _ECHOING and bool(call.input.get("prompt"))
+
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:
         wire = ModelWire.model_validate(call.wire)
-        if wire.synchronous or wire.path not in _ECHOING or not call.input.get("prompt"):
-            return None
         name = wire.model or call.model
         began = [
             task

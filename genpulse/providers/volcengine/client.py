@@ -28,7 +28,6 @@ class Volcengine(Provider):
     name: ClassVar[str] = "volcengine"
     default_url: ClassVar[str] = f"https://ark.cn-beijing.volces.com{_ARK_PATH}"
     can_cancel: ClassVar[bool] = True
-    has_list: ClassVar[bool] = True
 
     def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
         url = (base_url or self.default_url).rstrip("/")
@@ -55,9 +54,10 @@ class Volcengine(Provider):
         if "req_key" not in job.handle:
             await _needed(self._videos, "api_key").cancel(job)
 
+    def can_find(self, call: ModelCall) -> bool:
+        return _product(call) is Product.VIDEO
+
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:
-        if _product(call) is not Product.VIDEO:
-            return None
         return await _needed(self._videos, "api_key").find(call, sent_at=sent_at)
 
     def job_of_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str | None:  # noqa: ARG002
