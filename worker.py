@@ -15,10 +15,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatchcase
+from functools import partial
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.engine import EngineActivities
@@ -37,7 +39,7 @@ from genpulse.net import http_client
 from genpulse.providers.registry import Accounts
 from genpulse.records import Records
 from genpulse.schemas.engine import Engine
-from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUE, QUEUES, WORKFLOW_QUEUE
+from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES, QUEUES, WORKFLOW_QUEUE, provider_queue
 from genpulse.security import link_signer
 from genpulse.settings import Settings
 from genpulse.storage import Storage
@@ -72,7 +74,7 @@ async def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     connection = TemporalConnection(settings.temporal, tracing=telemetry.is_tracing(settings))
     async with AsyncExitStack() as stack:
         services = await _services(settings, stack)
-        builders = [await _builder(queue, services, stack) for queue in queues]
+        builders = [build for queue in queues for build in await _builders(queue, services, stack)]
         client = await _connected(connection, stop)
         if client is None:
             return
@@ -139,24 +141,34 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
 WorkerBuilder = Callable[[Client], Worker]
 
 
-async def _builder(queue: str, services: Services, stack: AsyncExitStack) -> WorkerBuilder:
-    """Prepare all that a queue's worker needs, so that it polls only when it can work."""
+async def _builders(queue: str, services: Services, stack: AsyncExitStack) -> list[WorkerBuilder]:
+    """Prepare all that a queue's worker needs, so that it polls only when it can work. Some names stand for several."""
     grace = timedelta(seconds=services.settings.worker.graceful_seconds)
     if queue == WORKFLOW_QUEUE:
-        return lambda client: _workflow_worker(client, services, grace)
-    if queue == PROVIDER_QUEUE:
-        return await _provider_builder(services, grace, stack)
+        return [lambda client: _workflow_worker(client, services, grace)]
+    if clouds := _clouds_of(queue, services.settings):
+        return await _provider_builders(clouds, services, grace, stack)
+    if fnmatchcase(queue, PROVIDER_QUEUES):
+        log.warning("worker.no_account", queue=queue)
+        return []
     engine, threads, at_once = await _engine(queue, services, stack)
     activities = EngineActivities(services.records, services.assets, services.catalog, engine, threads)
-    return lambda client: Worker(
-        client,
-        task_queue=queue,
-        activities=[activities.run],
-        max_concurrent_activities=at_once,
-        max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-        default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-        graceful_shutdown_timeout=grace,
-    )
+    return [
+        lambda client: Worker(
+            client,
+            task_queue=queue,
+            activities=[activities.run],
+            max_concurrent_activities=at_once,
+            max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+            default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+            graceful_shutdown_timeout=grace,
+        )
+    ]
+
+
+def _clouds_of(queue: str, settings: Settings) -> list[str]:
+    """The clouds with an account here whose calls this queue, or pattern of queues, carries."""
+    return [cloud for cloud in sorted(settings.providers) if queue in (PROVIDER_QUEUES, provider_queue(cloud))]
 
 
 def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Worker:
@@ -173,7 +185,10 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
     )
 
 
-async def _provider_builder(services: Services, grace: timedelta, stack: AsyncExitStack) -> WorkerBuilder:
+async def _provider_builders(
+    clouds: Sequence[str], services: Services, grace: timedelta, stack: AsyncExitStack
+) -> list[WorkerBuilder]:
+    """A worker for each cloud; they share connections and limits."""
     settings = services.settings
     # A client of its own, because it may reach the configured clouds wherever they are; what callers name may not.
     endpoints = [one.base_url for one in settings.providers.values()]
@@ -190,11 +205,19 @@ async def _provider_builder(services: Services, grace: timedelta, stack: AsyncEx
         links=CloudLinks(settings.server.public_url, link_signer(settings.security)),
         now=utc_now,
     )
-    return lambda client: Worker(
+    return [partial(_provider_worker, cloud, activities, settings, grace) for cloud in clouds]
+
+
+def _provider_worker(
+    cloud: str, activities: ProviderActivities, settings: Settings, grace: timedelta, client: Client
+) -> Worker:
+    return Worker(
         client,
-        task_queue=PROVIDER_QUEUE,
+        task_queue=provider_queue(cloud),
         activities=[activities.submit, activities.poll, activities.cancel],
         max_concurrent_activities=settings.worker.provider_concurrency,
+        # Most of a score of clouds are idle most of the time.
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, initial=1, maximum=5),
         max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=grace,

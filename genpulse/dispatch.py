@@ -171,7 +171,7 @@ def _ticket(row: GenerationRow, chain: Sequence[StepRow]) -> GenerationTicket:
                 operation=step.operation,
                 model=step.model,
                 queue=step.queue,
-                fallbacks=[Choice.model_validate(choice) for choice in step.fallbacks],
+                fallbacks=[Choice(model=one["model"], queue=one["queue"]) for one in step.fallbacks],
             )
             for step in chain
         ],

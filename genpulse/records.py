@@ -71,7 +71,7 @@ class Records:
             )
             attempt = {"step": step.step_id, "number": number, "provider": provider, "model": model}
             await _touch(session, order, ("attempt", attempt | {"status": "running", "error": None}))
-            sources, adapt = await _sources(session, order, step.input)
+            sources, adapt = await _sources(session, order, _input(step, order.model))
             return _work(step, order.model, sources=sources, adapt=adapt)
 
     async def step_work(self, order: StepOrder) -> StepWork:
@@ -80,7 +80,7 @@ class Records:
             step = await _step(session, order)
             if step.status != StepStatus.RUNNING:
                 raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
-            sources, adapt = await _sources(session, order, step.input)
+            sources, adapt = await _sources(session, order, _input(step, order.model))
             return _work(step, order.model, sources=sources, adapt=adapt)
 
     async def progress(self, order: StepOrder, step_id: str, fraction: float) -> None:
@@ -226,6 +226,16 @@ async def _source(session: AsyncSession, order: StepOrder, reference: dict[str, 
     raise AssetUnavailable(f"Output {index} of step {reference['step']!r} has been deleted.")
 
 
+def _provider(model: str) -> str:
+    return model.partition("/")[0]
+
+
+def _input(step: StepRow, model: str) -> dict[str, Any]:
+    """The step's input as this model, or a fallback, takes it."""
+    inputs: dict[str, dict[str, Any]] = {one["model"]: one["input"] for one in step.fallbacks if "input" in one}
+    return step.input if model == step.model else inputs.get(model, step.input)
+
+
 def _work(
     step: StepRow,
     model: str,
@@ -238,8 +248,8 @@ def _work(
         step_id=step.step_id,
         operation=step.operation,
         model=model,
-        input=step.input,
-        options=step.provider_options,
+        input=_input(step, model),
+        options=step.provider_options if _provider(model) == _provider(step.model) else {},
         sources=sources or {},
         adapt=adapt,
         outputs=outputs,

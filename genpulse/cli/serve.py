@@ -6,8 +6,9 @@ import asyncio
 import gc
 from collections.abc import Sequence
 
+from genpulse.catalog.clouds import CLOUDS
 from genpulse.cli.settings import BadSettings, load_settings
-from genpulse.schemas.queues import QUEUES
+from genpulse.schemas.queues import QUEUES, provider_queue
 
 #: Event streams never end by themselves; a stopping server closes them after this, and their readers resume elsewhere.
 _STREAM_GRACE_SECONDS = 3
@@ -32,7 +33,8 @@ def run_api() -> None:
 
 def run_worker(queues: Sequence[str]) -> None:
     """Serve task queues until SIGTERM or Ctrl-C."""
-    unknown = [name for name in queues if name not in QUEUES]
+    known = {*QUEUES, *map(provider_queue, CLOUDS)}
+    unknown = [name for name in queues if name not in known]
     if unknown:
         raise BadSettings(f"There is no queue {unknown[0]!r}; there are {', '.join(QUEUES)}.")
     settings = load_settings()

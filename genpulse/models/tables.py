@@ -95,7 +95,7 @@ class StepRow(SQLModel, table=True):
     progress: float = 0.0
     input: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
     provider_options: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
-    fallbacks: list[dict[str, str]] = Field(sa_column=Column(Json, nullable=False))
+    fallbacks: list[dict[str, Any]] = Field(sa_column=Column(Json, nullable=False))
     parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     started_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))

@@ -5,7 +5,8 @@ Pure: it reads the catalogue and the request, nothing else, so an estimate and a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,20 +16,24 @@ from genpulse.planning.inputs import check_input, missing_media
 from genpulse.planning.sizing import SIZE_FIELDS, nearest_size, wanted_size
 from genpulse.schemas.catalog import ModelSpec, Size
 from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate, media_references
-from genpulse.schemas.plans import Choice, Plan, PlannedStep
+from genpulse.schemas.plans import Fallback, Plan, PlannedStep
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 
 _UPSCALE = {MediaKind.IMAGE: Operation.IMAGE_UPSCALE, MediaKind.VIDEO: Operation.VIDEO_UPSCALE}
 _MAX_UPSCALES = 2  # two passes of a fourfold upscaler; beyond that nothing real is added
 _PASSED_TO_STILL = ("prompt", "negative_prompt", "seed")
+_NEXT_MODELS = 3  # behind one that the router chose
 
 __all__ = ["plan_generation"]
 
 
-def plan_generation(request: GenerationCreate, catalog: Catalog) -> Plan:
-    """Plan a request. Raises UnknownModel, InvalidInput, or AdaptionRequired when `adapt` is off, naming the field."""
+def plan_generation(request: GenerationCreate, catalog: Catalog, *, down: Container[str] = ()) -> Plan:
+    """Plan a request; the router leaves out models of providers that are `down`, as long as there are others.
+
+    Raises UnknownModel, InvalidInput, or AdaptionRequired when `adapt` is off, naming the field.
+    """
     chain = request.steps is not None
-    planner = _Planner(catalog, adapt=request.adapt)
+    planner = _Planner(catalog, adapt=request.adapt, down=down)
     for index, step in enumerate(request.as_steps()):
         planner.add(step, f"steps.{index}" if chain else "")
     return Plan(steps=planner.steps, adaptions=planner.adaptions)
@@ -38,6 +43,7 @@ def plan_generation(request: GenerationCreate, catalog: Catalog) -> Plan:
 class _Planner:
     catalog: Catalog
     adapt: bool
+    down: Container[str] = ()
     steps: list[PlannedStep] = field(default_factory=list)
     adaptions: list[Adaption] = field(default_factory=list)
     #: What a step that the caller named came out as: an upscale added behind it takes its place.
@@ -56,12 +62,15 @@ class _Planner:
             given = self._still_before(step, model, given, where)
             operation = Operation.IMAGE_TO_VIDEO
         self._connect(given, model, operation, where)
+        asked = dict(given)
         size = self._settle_size(given, model, operation, where)
         check_input(given, model, operation, where / "input")
         fallbacks = [
-            self._fallback(one, operation, given, where / f"fallbacks.{index}")
-            for index, one in enumerate(step.fallbacks)
+            self._fallback(self.catalog.get(one, field=path), operation, asked, given, path)
+            for one, path in ((one, where / f"fallbacks.{index}") for index, one in enumerate(step.fallbacks))
         ]
+        if step.model is None and not fallbacks:
+            fallbacks = self._next_models(model, operation, asked, given)
         self._append(step.id, operation, model, given, step.provider_options, fallbacks=fallbacks)
         self.final[step.id] = step.id
         if size is not None:
@@ -87,34 +96,60 @@ class _Planner:
             )
         return model, step.operation
 
-    def _fallback(self, model_id: str, operation: Operation, given: dict[str, Any], path: str) -> Choice:
-        """A model that can take over as it is: the same operation, the same fields within its own limits."""
-        model = self.catalog.get(model_id, field=path)
+    def _fallback(
+        self, model: ModelSpec, operation: Operation, asked: dict[str, Any], settled: dict[str, Any], path: str
+    ) -> Fallback:
+        """A model that can take over, with the input as it takes it: what was asked for, within its own limits.
+
+        What stands behind the step counts on the `settled` size where the step makes another than was asked for.
+        """
         if operation not in model.operations:
             raise InvalidInput(
                 f"{model.id} cannot take over: it does {', '.join(model.operations)}, not {operation}.", field=path
             )
-        rules = model.operations[operation].sizes
-        if rules is not None and "width" in given and not rules.allows(Size(given["width"], given["height"])):
-            raise InvalidInput(
-                f"{model.id} cannot take over: it does not make {given['width']}x{given['height']}.", field=path
-            )
+        given = dict(asked)
         try:
+            rules = model.operations[operation].sizes
+            if rules is not None and (wanted := wanted_size(asked, rules, "input")) is not None:
+                size = wanted if rules.allows(wanted) else Size(settled.get("width", 0), settled.get("height", 0))
+                if not rules.allows(size):
+                    raise InvalidInput(f"it does not make {_text(wanted)}.", field=path)
+                given = _without_size(given) | {"width": size.width, "height": size.height}
             check_input(given, model, operation, "input")
         except InvalidInput as error:
             raise InvalidInput(f"{model.id} cannot take over: {error.message}", field=path) from error
-        return Choice(model=model.id, queue=model.queue)
+        return Fallback(model=model.id, queue=model.queue, input=given)
 
     def _route(self, step: StepCreate, where: _Path) -> tuple[ModelSpec, Operation]:
         if step.operation is None:
             raise InvalidInput("Give a `model` or an `operation`.", field=where / "operation")
-        offers = self.catalog.offering(step.operation)
+        if step.provider_options:
+            raise InvalidInput(
+                "Give a `model` too: provider options are in the terms of one provider.",
+                field=where / "provider_options",
+            )
+        given = step.input.given()
+        offers = self.catalog.offering(step.operation, given)
         if not offers and step.operation is Operation.TEXT_TO_VIDEO:
-            offers = self.catalog.offering(Operation.IMAGE_TO_VIDEO)
+            offers = self.catalog.offering(Operation.IMAGE_TO_VIDEO, given)
         if not offers:
             raise InvalidInput(f"No model here does {step.operation}.", field=where / "operation")
-        fitting = [model for model in offers if _takes_all(model, step)]
-        return (fitting or offers)[0], step.operation
+        fitting = [model for model in offers if _takes_all(model, step)] or offers
+        healthy = [model for model in fitting if model.provider not in self.down]
+        return (healthy or fitting)[0], step.operation
+
+    def _next_models(
+        self, chosen: ModelSpec, operation: Operation, asked: dict[str, Any], settled: dict[str, Any]
+    ) -> list[Fallback]:
+        """What the router would have taken instead, each of another provider than those before it."""
+        seen, found = {chosen.provider}, list[Fallback]()
+        for model in self.catalog.offering(operation, asked):
+            if model.provider in seen or model.provider in self.down or len(found) == _NEXT_MODELS:
+                continue
+            with suppress(InvalidInput):
+                found.append(self._fallback(model, operation, asked, settled, ""))
+                seen.add(model.provider)
+        return found
 
     # -- what stands before and behind ----------------------------------------------------------------------------
 
@@ -246,7 +281,7 @@ class _Planner:
         given: dict[str, Any],
         options: dict[str, Any],
         *,
-        fallbacks: Sequence[Choice] = (),
+        fallbacks: Sequence[Fallback] = (),
     ) -> None:
         self.steps.append(
             PlannedStep(
@@ -276,6 +311,10 @@ def _takes_all(model: ModelSpec, step: StepCreate) -> bool:
     operation = step.operation if step.operation in model.operations else Operation.IMAGE_TO_VIDEO
     assert operation is not None
     return all(name in model.operations[operation].fields for name in step.input.given())
+
+
+def _without_size(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in SIZE_FIELDS}
 
 
 def _size_of(step: PlannedStep) -> Size:

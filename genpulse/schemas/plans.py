@@ -18,6 +18,12 @@ class Choice(BaseModel):
     queue: str
 
 
+class Fallback(Choice):
+    """A model that may take a step over, with the input as it takes it."""
+
+    input: dict[str, Any]
+
+
 class PlannedStep(BaseModel):
     """One model call, resolved: its model is known and its media inputs point somewhere."""
 
@@ -27,7 +33,7 @@ class PlannedStep(BaseModel):
     queue: str
     input: dict[str, Any]
     provider_options: dict[str, Any]
-    fallbacks: list[Choice] = []
+    fallbacks: list[Fallback] = []
 
 
 class Plan(BaseModel):

@@ -11,7 +11,12 @@ ENGINE_QUEUE = "gp-gpu"
 FAKE_QUEUE = "gp-fake"
 """`local/fake`, for load tests."""
 
-PROVIDER_QUEUE = "gp-providers"
-"""Calls to clouds: many at once, each of them short."""
+PROVIDER_QUEUES = "gp-provider-*"
+"""Stands for the queues of all clouds that there are accounts at."""
 
-QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUE)
+QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES)
+
+
+def provider_queue(cloud: str) -> str:
+    """Calls to one cloud: many at once, each of them short."""
+    return PROVIDER_QUEUES.replace("*", cloud)

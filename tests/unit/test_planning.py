@@ -13,7 +13,7 @@ from genpulse.errors import AdaptionRequired, InvalidInput, UnknownModel
 from genpulse.planning import plan_generation
 from genpulse.schemas.catalog import EngineModel, Size
 from genpulse.schemas.generations import GenerationCreate
-from genpulse.schemas.plans import Choice, Plan
+from genpulse.schemas.plans import Plan
 from genpulse.schemas.states import Operation
 
 WIDE = EngineModel(
@@ -23,7 +23,8 @@ WIDE = EngineModel(
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    return load_catalog(engine_models({"wide": WIDE}))
+    models = engine_models({"wide": WIDE})
+    return load_catalog(models | {"twin": models["shapes"]})
 
 
 def plan(catalog: Catalog, **request: Any) -> Plan:
@@ -161,9 +162,50 @@ def test_a_fallback_that_could_not_take_over_is_refused(
     assert refused.value.field == "fallbacks.0"
 
 
-def test_fallbacks_are_planned_with_their_queues(catalog: Catalog) -> None:
-    (step,) = plan(catalog, **shapes(), fallbacks=["local/wide"]).steps
-    assert step.fallbacks == [Choice(model="local/wide", queue="gp-gpu")]
+@pytest.fixture(scope="module")
+def clouds() -> Catalog:
+    return load_catalog({}, ["fal", "kling", "replicate"])
+
+
+def test_a_fallback_gets_what_was_asked_for_in_its_own_terms(clouds: Catalog) -> None:
+    wide = {"prompt": "a red circle", "aspect_ratio": "16:9"}
+    (step,) = plan(clouds, model="fal/flux-dev", input=wide, fallbacks=["kling/kling-v3-image"]).steps
+    assert "aspect_ratio" not in step.input
+    assert step.input["width"] > step.input["height"]
+    (fallback,) = step.fallbacks
+    assert (fallback.queue, fallback.input) == ("gp-provider-kling", wide)
+
+
+def test_a_fallback_may_make_the_size_that_is_enlarged_afterwards(catalog: Catalog) -> None:
+    step, enlarged = plan(catalog, **shapes(width=256, height=256), fallbacks=["local/twin"]).steps
+    assert [(one["width"], one["height"]) for one in (step.input, step.fallbacks[0].input)] == [(64, 64)] * 2
+    assert (enlarged.input["width"], enlarged.input["height"]) == (256, 256)
+
+
+def test_the_router_takes_the_cheapest_and_has_the_next_ones_ready(clouds: Catalog) -> None:
+    (step,) = plan(clouds, operation="text-to-image", input={"prompt": "a red circle", "seed": 7}).steps
+    offers = clouds.offering(Operation.TEXT_TO_IMAGE)
+    prices = [model.price.credits for model in offers if model.price]
+    assert prices == sorted(prices)
+    assert step.model == offers[0].id
+    providers = [one.model.partition("/")[0] for one in step.fallbacks]
+    assert providers == ["replicate"], "kling takes no seed, and one model of a provider is enough"
+
+
+def test_the_router_leaves_out_who_is_down(clouds: Catalog) -> None:
+    request = GenerationCreate.model_validate({"operation": "text-to-image", "input": {"prompt": "a red circle"}})
+    (usual,) = plan_generation(request, clouds).steps
+    first = usual.model.partition("/")[0]
+    (step,) = plan_generation(request, clouds, down={first}).steps
+    assert first not in {one.partition("/")[0] for one in (step.model, *(f.model for f in step.fallbacks))}
+    (last,) = plan_generation(request, clouds, down={"fal", "kling", "replicate"}).steps
+    assert last.model == usual.model, "when all are down, it waits for the best one"
+
+
+def test_provider_options_need_a_model(clouds: Catalog) -> None:
+    with pytest.raises(InvalidInput, match="Give a `model`") as refused:
+        plan(clouds, operation="text-to-image", input={"prompt": "x"}, provider_options={"a": 1})
+    assert refused.value.field == "provider_options"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from genpulse.schemas.catalog import ModelSpec
-from genpulse.schemas.queues import PROVIDER_QUEUE
+from genpulse.schemas.queues import provider_queue
 
 CLOUDS = ("dashscope", "fal", "kling", "replicate", "volcengine")
 
@@ -22,7 +22,7 @@ def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:
                 operation["fields"] = {
                     field: common[field] | differing for field, differing in operation["fields"].items()
                 }
-            yield ModelSpec.model_validate({"provider": cloud, "name": name, "queue": PROVIDER_QUEUE} | entry)
+            yield ModelSpec.model_validate({"provider": cloud, "name": name, "queue": provider_queue(cloud)} | entry)
 
 
 def _read(name: str) -> dict[str, Any]:
