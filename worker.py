@@ -30,6 +30,7 @@ from genpulse import telemetry
 from genpulse.assets import Assets
 from genpulse.calls import Calls
 from genpulse.catalog import Catalog, engine_models, load_catalog
+from genpulse.circuits import Circuits
 from genpulse.db import Database, utc_now
 from genpulse.dispatch import Dispatcher
 from genpulse.limits import limiter
@@ -202,6 +203,7 @@ async def _provider_builders(
         catalog=services.catalog,
         accounts=Accounts(settings.providers, http, max_bytes=settings.uploads.max_bytes),
         limiter=await stack.enter_async_context(limiter(settings)),
+        circuits=Circuits(services.database),
         links=CloudLinks(settings.server.public_url, link_signer(settings.security)),
         now=utc_now,
     )

@@ -18,11 +18,15 @@ from activities.failures import fault, to_temporal
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
+    CircuitOpen,
     DependencyDown,
     GenPulseError,
     JobMissing,
     OutcomeUnknown,
+    ProviderAuthFailed,
+    ProviderError,
     ProviderFailed,
+    ProviderQuotaSpent,
     ProviderThrottled,
     ProviderUnavailable,
 )
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from genpulse.assets import Assets, Staged
     from genpulse.calls import Call, Calls
     from genpulse.catalog import Catalog
+    from genpulse.circuits import Circuits
     from genpulse.limits import Limiter
     from genpulse.links import CloudLinks
     from genpulse.providers.registry import Account, Accounts
@@ -49,6 +54,8 @@ _LOOK_AGAIN = timedelta(seconds=5)
 _BEAT_SECONDS = 3.0
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
 _THROTTLED = 10.0  # seconds, where the cloud does not say
+_PROBED_BY_ANOTHER = timedelta(seconds=5)
+_NEXT_WOULD_FAIL = (ProviderUnavailable, ProviderAuthFailed, ProviderQuotaSpent)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class ProviderActivities:
     catalog: Catalog
     accounts: Accounts
     limiter: Limiter
+    circuits: Circuits
     links: CloudLinks
     now: Callable[[], datetime]
 
@@ -82,17 +90,29 @@ class ProviderActivities:
             with _still_unknown(account):
                 return await self._settle(order, call, account, folder)
         request = await self._request(order, call, folder)
-        await self._turn(call, account)
+        await self._pass_circuit(order, call, account)
         await self.calls.sending(order, call, account=account.name, endpoint=account.endpoint)
         try:
             answer = await account.provider.submit(request)
         except OutcomeUnknown as error:
+            await self.circuits.failed(account.name, error.message)
             # Next time it is found to have been sent, and is asked for instead.
             raise _later(error.message, _LOOK_AGAIN) from error
         except GenPulseError as error:
             await self._withdraw(order, call, account, error)
             raise
+        await self.circuits.worked(account.name)
         return await self._accept(order, call, account, answer, folder)
+
+    async def _pass_circuit(self, order: StepOrder, call: Call, account: Account) -> None:
+        """Wait for a turn, unless the account has failed so often that it is left alone."""
+        circuit = await self.circuits.of(account.name)
+        if circuit.state == "open":
+            raise _left_alone(order, account, circuit.left)
+        await self._turn(call, account)
+        if circuit.state == "half_open" and not await self.circuits.probe(account.name):
+            await self.limiter.release(account.name, call.key)
+            raise _left_alone(order, account, _PROBED_BY_ANOTHER)
 
     async def _turn(self, call: Call, account: Account) -> None:
         permit = await self.limiter.acquire(account.name, call.key, account.limits)
@@ -113,6 +133,10 @@ class ProviderActivities:
         """The cloud has refused the call, for certain: it may be sent again, and takes no place in flight."""
         await self.calls.withdrawn(order, call)
         await self.limiter.release(account.name, call.key)
+        if isinstance(error, _NEXT_WOULD_FAIL):
+            await self.circuits.failed(account.name, error.message)
+        elif isinstance(error, ProviderError):
+            await self.circuits.worked(account.name)
         if isinstance(error, ProviderThrottled):
             seconds = error.details.get("retry_after") or _THROTTLED
             await self.limiter.pause(account.name, seconds)
@@ -211,7 +235,9 @@ class ProviderActivities:
     ) -> StepOutcome:
         paths = [await self.accounts.fetch(output, folder / f"output-{i}") for i, output in enumerate(state.outputs)]
         rows = await self.assets.ingest_outputs(paths, order)
-        made = await self.records.finish_step(order, rows, parameters=dict(state.parameters), adaptions=[])
+        made = await self.records.finish_step(
+            order, rows, parameters=dict(state.parameters), adaptions=[], usage=dict(state.usage)
+        )
         await self.limiter.release(account.name, call.key)
         return StepOutcome(outputs=made)
 
@@ -272,6 +298,12 @@ def _unknown(account: Account) -> OutcomeUnknown:
         f"The answer of {account.name} was lost, and it cannot be told whether the job was accepted. Look for it at "
         "the provider; it is not sent again by itself."
     )
+
+
+def _left_alone(order: StepOrder, account: Account, wait: timedelta) -> Exception:
+    """What becomes of a call while nothing is sent: the next model takes it, or it waits."""
+    why = f"{account.name} has failed again and again, and is left alone for a while."
+    return CircuitOpen(why) if order.has_next else _later(why, wait)
 
 
 async def _beat() -> None:

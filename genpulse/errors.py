@@ -166,6 +166,10 @@ class ProviderUnavailable(ProviderError, code="provider_unavailable", status=503
     """The provider cannot be reached or is down."""
 
 
+class CircuitOpen(ProviderError, code="provider_unavailable", status=503):
+    """The provider has failed again and again, and is left alone for a while."""
+
+
 class OutcomeUnknown(ProviderError, code="outcome_unknown", status=502):
     """A paid request was sent and its answer lost; it is never simply sent again."""
 

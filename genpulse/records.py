@@ -98,6 +98,7 @@ class Records:
         *,
         parameters: dict[str, Any],
         adaptions: Sequence[Adaption],
+        usage: dict[str, Any] | None = None,
     ) -> list[str]:
         """The outputs are stored: the step has succeeded. Return their ids; those of an earlier call win."""
         done = {"progress": 1.0, "parameters": parameters, "finished_at": utc_now()}
@@ -107,7 +108,7 @@ class Records:
                 await _succeeded(session, order)
                 return [asset.id for asset in await assets.output(session, order.generation_id, order.position)]
             await assets.add(session, outputs)
-            await steps.close_attempts(session, order.generation_id, order.position, status="succeeded")
+            await steps.close_attempts(session, order.generation_id, order.position, status="succeeded", usage=usage)
             await self._announce_outputs(session, order, step, outputs, adaptions)
             return [asset.id for asset in outputs]
 

@@ -55,19 +55,20 @@ class GenerationWorkflow:
         models = [Choice(model=step.model, queue=step.queue), *step.fallbacks]
         for number, choice in enumerate(models, start=1):
             try:
-                return await self._run_with(choice, ticket, step)
+                return await self._run_with(choice, ticket, step, has_next=number < len(models))
             except ActivityError as error:
                 if number == len(models) or fault_of(error).code not in FALL_BACK_ON:
                     raise
         raise AssertionError("a step has a model")
 
-    async def _run_with(self, choice: Choice, ticket: GenerationTicket, step: StepTicket) -> None:
+    async def _run_with(self, choice: Choice, ticket: GenerationTicket, step: StepTicket, *, has_next: bool) -> None:
         order = StepOrder(
             generation_id=ticket.generation_id,
             tenant_id=ticket.tenant_id,
             position=step.position,
             model=choice.model,
             total=len(ticket.steps),
+            has_next=has_next,
         )
         self._describe(choice, ticket, step)
         await workflow.execute_local_activity_method(RecordActivities.submit_step, order, **RECORD)

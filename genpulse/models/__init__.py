@@ -1,5 +1,23 @@
 """Tables. Rows are read and written by `genpulse.repositories` alone."""
 
-from genpulse.models.tables import AssetRow, AttemptRow, EventRow, GenerationRow, IdempotencyRow, StepRow, metadata
+from genpulse.models.tables import (
+    AssetRow,
+    AttemptRow,
+    CircuitRow,
+    EventRow,
+    GenerationRow,
+    IdempotencyRow,
+    StepRow,
+    metadata,
+)
 
-__all__ = ["AssetRow", "AttemptRow", "EventRow", "GenerationRow", "IdempotencyRow", "StepRow", "metadata"]
+__all__ = [
+    "AssetRow",
+    "AttemptRow",
+    "CircuitRow",
+    "EventRow",
+    "GenerationRow",
+    "IdempotencyRow",
+    "StepRow",
+    "metadata",
+]

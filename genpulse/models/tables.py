@@ -106,7 +106,8 @@ class AttemptRow(SQLModel, table=True):
     """One try of a step at one provider.
 
     A paid call is noted before it is sent (`sent_at`) and when it was accepted (`provider_job_id`): what has the one
-    and not the other has an unknown outcome. Account and endpoint are kept, because only they know the job.
+    and not the other has an unknown outcome. Account and endpoint are kept, because only they know the job. `usage` is
+    what the provider says it will bill.
     """
 
     __tablename__ = "attempt"
@@ -130,9 +131,22 @@ class AttemptRow(SQLModel, table=True):
     sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     provider_job_id: str | None = Field(default=None, max_length=255)
     handle: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    usage: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+
+class CircuitRow(SQLModel, table=True):
+    """The circuit breaker of a provider account: closed while `opened_until` is empty, half open once it has passed."""
+
+    __tablename__ = "circuit"
+
+    account: str = Field(primary_key=True, max_length=80)
+    failures: int
+    opened_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    probing_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    last_error: str | None = Field(default=None, max_length=500)
 
 
 class AssetRow(SQLModel, table=True):

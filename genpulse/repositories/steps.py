@@ -130,6 +130,7 @@ async def close_attempts(
     before: int | None = None,
     status: str,
     error: dict[str, Any] | None = None,
+    usage: dict[str, Any] | None = None,
 ) -> None:
     """Close the running attempts of a step, or of all steps; `before` leaves that attempt and later ones open."""
     query = update(_ATTEMPT).where(_ATTEMPT.c.generation_id == generation_id, _ATTEMPT.c.status == "running")
@@ -137,7 +138,7 @@ async def close_attempts(
         query = query.where(_ATTEMPT.c.position == position)
     if before is not None:
         query = query.where(_ATTEMPT.c.number < before)
-    await session.execute(query.values(status=status, error=error, finished_at=utc_now()))
+    await session.execute(query.values(status=status, error=error, usage=usage, finished_at=utc_now()))
 
 
 _LOST = {

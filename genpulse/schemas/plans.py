@@ -72,6 +72,8 @@ class StepOrder(BaseModel):
     model: str
     total: int
     """Steps in the generation, for its overall progress."""
+    has_next: bool = False
+    """Whether another model can take over."""
 
 
 class StepOutcome(BaseModel):

@@ -26,6 +26,7 @@ from engine.fake import FakeEngine
 from genpulse.assets import Assets
 from genpulse.calls import Calls
 from genpulse.catalog import engine_models, load_catalog
+from genpulse.circuits import Circuits
 from genpulse.db import Database, utc_now
 from genpulse.limits import MemoryLimiter
 from genpulse.links import CloudLinks
@@ -172,6 +173,7 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
             catalog=catalog,
             accounts=Accounts(CLOUDS, wire),
             limiter=MemoryLimiter(),
+            circuits=Circuits(database),
             links=CloudLinks("http://public", LinkSigner(SigningKey("1", b"k" * 32))),
             now=utc_now,
         )

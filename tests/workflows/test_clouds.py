@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,16 @@ from sqlalchemy import select
 from temporalio.client import WorkflowFailureError
 
 from genpulse.assets import Staged
+from genpulse.circuits import FAILURES_TO_OPEN
+from genpulse.db import utc_now
 from genpulse.models import AttemptRow, GenerationRow
 from genpulse.records import StepWork
-from genpulse.repositories import assets, steps
+from genpulse.repositories import assets, circuits, steps
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, Media, render
+from genpulse.simulator.wire import Kind
 from tests.workflows.conftest import CLOUDS, House, until
 
 FAL = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
@@ -219,6 +223,41 @@ async def test_a_callback_wakes_the_workflow(house: House) -> None:
         await handle.result()
     history = await handle.fetch_history()
     assert len(history.events) < 40
+
+
+async def open_circuit(house: House, account: str) -> None:
+    for _ in range(FAILURES_TO_OPEN):
+        await house.clouds.circuits.failed(account, "down")
+
+
+async def test_failures_open_the_circuit_and_what_comes_next_goes_elsewhere_at_once(house: House) -> None:
+    fault(house, "fal", type="server_error", status=503)
+    for _ in range(2):
+        with pytest.raises(WorkflowFailureError):
+            await house.run(**FAL)
+    assert (await house.clouds.circuits.of("fal")).state == "open"
+    asked = len(house.world.record.find(cloud="fal", kind=Kind.SUBMIT))
+    generation_id, _ = await house.run(**FAL, fallbacks=["replicate/flux-schnell"])
+    assert [one.provider for one in await attempts(house, generation_id)] == ["fal", "replicate"]
+    assert len(house.world.record.find(cloud="fal", kind=Kind.SUBMIT)) == asked, "fal was not asked again"
+
+
+async def test_without_a_fallback_a_call_waits_until_the_circuit_is_closed(house: House) -> None:
+    await open_circuit(house, "fal")
+    async with house.database.transaction() as session:
+        await circuits.change(session, "fal", opened_until=utc_now() + timedelta(seconds=3))
+    generation_id, _ = await house.run(**FAL)
+    (attempt,) = await attempts(house, generation_id)
+    assert attempt.status == "succeeded"
+    assert (await house.clouds.circuits.of("fal")).state == "closed"
+
+
+async def test_a_refusal_says_that_the_account_works(house: House) -> None:
+    await house.clouds.circuits.failed("fal", "down")
+    fault(house, "fal", type="fails", code="content", times=1)
+    with pytest.raises(WorkflowFailureError):
+        await house.run(**FAL)
+    assert (await house.clouds.circuits.of("fal")).failures == 0
 
 
 async def test_an_outage_goes_to_the_fallback_and_keeps_what_was_made(house: House) -> None:
