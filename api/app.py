@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         assets.file_router,
         callbacks.router,
         system.router,
+        system.overview_router,
         reference.router,
     ):
         app.include_router(router)

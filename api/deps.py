@@ -102,6 +102,7 @@ def cursor_of(prefix: Prefix) -> Callable[..., Awaitable[Cursor]]:
 ServicesDep = Annotated[Services, Depends(_services)]
 Reader = Annotated[Caller, Depends(_caller_with(Scope.READ))]
 Maker = Annotated[Caller, Depends(_caller_with(Scope.GENERATE))]
+Operator = Annotated[Caller, Depends(_caller_with(Scope.ADMIN))]
 ViewsDep = Annotated[Views, Depends(_views)]
 RequestId = Annotated[str, Depends(_request_id)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]

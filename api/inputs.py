@@ -46,7 +46,9 @@ async def planned(services: Services, tenant_id: str, request: GenerationCreate)
 
     So neither the database nor a workflow's history ever holds bytes. Raises an InvalidRequest that names the field.
     """
-    plan = plan_generation(request, services.catalog)
+    routed = any(step.model is None for step in request.as_steps())
+    down = await services.health.down() if routed else frozenset[str]()
+    plan = plan_generation(request, services.catalog, down=down)
     media = list(_media_of(request))
     if not media:
         return plan
@@ -56,7 +58,7 @@ async def planned(services: Services, tenant_id: str, request: GenerationCreate)
         _check_kind(one, row)
         one.replace(AssetRef(asset=row.id))
     await _check_assets(services, tenant_id, request, plan)
-    return plan_generation(request, services.catalog) if inline else plan
+    return plan_generation(request, services.catalog, down=down) if inline else plan
 
 
 def _media_of(request: GenerationCreate) -> Iterator[_Media]:

@@ -12,8 +12,11 @@ from api.stopping import on_stop_signal
 from genpulse import telemetry
 from genpulse.assets import Assets
 from genpulse.catalog import Catalog, engine_models, load_catalog
+from genpulse.circuits import Circuits
 from genpulse.db import Database
 from genpulse.dispatch import Dispatcher
+from genpulse.health import HealthWatch
+from genpulse.limits import Limiter, limiter
 from genpulse.media import MediaLimits
 from genpulse.net import http_client
 from genpulse.security import KeyRing, link_signer
@@ -34,6 +37,9 @@ class Services:
     assets: Assets
     catalog: Catalog
     temporal: TemporalConnection
+    limiter: Limiter
+    circuits: Circuits
+    health: HealthWatch
     dispatcher: Dispatcher
     watch: Watch
     keys: KeyRing
@@ -56,13 +62,18 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         watch = Watch(database)
         stack.push_async_callback(watch.close)
         stack.enter_context(on_stop_signal(watch.stop))
+        catalog = load_catalog(engine_models(settings.engine.models), settings.providers)
+        circuits = Circuits(database)
         yield Services(
             settings=settings,
             database=database,
             storage=storage,
             assets=Assets(database, storage, client, MediaLimits(**settings.uploads.model_dump())),
-            catalog=load_catalog(engine_models(settings.engine.models), settings.providers),
+            catalog=catalog,
             temporal=temporal,
+            limiter=await stack.enter_async_context(limiter(settings)),
+            circuits=circuits,
+            health=HealthWatch(catalog, circuits, temporal),
             dispatcher=dispatcher,
             watch=watch,
             keys=KeyRing(settings.security),

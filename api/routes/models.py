@@ -34,7 +34,9 @@ async def list_models(
         and (operation is None or operation in model.operations)
         and (starting_after is None or model.id > starting_after)
     ]
-    return Page[Model](data=[public_model(model) for model in found[:limit]], has_more=len(found) > limit)
+    health = await services.health.now()
+    shown = [public_model(model, health.of(model)) for model in found[:limit]]
+    return Page[Model](data=shown, has_more=len(found) > limit)
 
 
 @router.get("/{provider}/{name}", responses=problems(404))
@@ -46,6 +48,7 @@ async def get_model(
 ) -> Model:
     """One model, with the JSON Schema of its input."""
     try:
-        return public_model(services.catalog.get(f"{provider}/{name}"))
+        model = services.catalog.get(f"{provider}/{name}")
     except UnknownModel as error:
         raise NotFound(error.message) from None
+    return public_model(model, (await services.health.now()).of(model))

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable
 from typing import Literal
 
-import structlog
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from api.deps import ServicesDep
+from api.deps import Operator, ServicesDep
 from api.metrics import CONTENT_TYPE
 from api.openapi import problems
-from api.routing import OpenRoute
+from api.probes import NEEDED, look_at, look_at_all
+from api.routing import KeyRoute, OpenRoute
 from api.services import Services
+from genpulse import __version__
+from genpulse.circuits import Circuit
 from genpulse.errors import DependencyDown
-from genpulse.migrations import is_current
+from genpulse.limits import AccountLimits
+from genpulse.providers.registry import endpoint_of, limits_of
+from genpulse.queues import describe_queues
+from genpulse.repositories import generations, steps
+from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, WORKFLOW_QUEUE, provider_queue
+from genpulse.schemas.system import CircuitState, Dependency, LimitsState, ProviderState, System
 
-_PATIENCE_SECONDS = 3.0
-
-log = structlog.get_logger(__name__)
 router = APIRouter(tags=["system"], route_class=OpenRoute, responses=problems(422))
+overview_router = APIRouter(tags=["system"], route_class=KeyRoute, responses=problems(401, 403, 422, 503))
 
 
 class Health(BaseModel):
     """The process answers."""
 
     status: Literal["ok"]
-
-
-class Dependency(BaseModel):
-    """One server that this one needs. `reason` is null while it is up."""
-
-    status: Literal["up", "down"]
-    latency_ms: float
-    reason: str | None
 
 
 class Readiness(BaseModel):
@@ -55,9 +49,7 @@ async def healthz() -> Health:
 @router.get("/readyz", responses=problems(503))
 async def readyz(services: ServicesDep) -> Readiness:
     """A submission would be accepted and would run. The 503 says in `details` which dependency is down."""
-    checks = {"database": _database, "storage": _storage, "temporal": _temporal}
-    results = await asyncio.gather(*(_look(name, check(services)) for name, check in checks.items()))
-    found = dict(zip(checks, results, strict=True))
+    found = await look_at(services, NEEDED)
     down = [f"{name} ({one.reason})" for name, one in found.items() if one.status == "down"]
     if down:
         raise DependencyDown(
@@ -73,32 +65,49 @@ async def metrics(services: ServicesDep) -> Response:
     return Response(services.metrics.page(), media_type=CONTENT_TYPE)
 
 
-async def _look(name: str, check: Awaitable[None]) -> Dependency:
-    begun = time.perf_counter()
-    reason = None
+@overview_router.get("/v1/system")
+async def system(services: ServicesDep, _caller: Operator) -> System:
+    """What waits, who works, how the providers do, and which dependency is slow. For keys of the scope `admin`."""
+    clouds = sorted(services.settings.providers)
+    queues = [WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, *map(provider_queue, clouds)]
+    circuits = await services.circuits.all()
+    async with services.database.reading() as session:
+        counts = await generations.count_open(session)
+        in_flight = await steps.jobs_in_flight(session)
+    return System(
+        version=__version__,
+        generations=counts,
+        queues=await describe_queues(services.temporal, queues),
+        providers=[
+            await _provider(services, name, circuits.get(name, Circuit()), in_flight.get(name, 0)) for name in clouds
+        ],
+        dependencies=await look_at_all(services),
+    )
+
+
+async def _provider(services: Services, name: str, circuit: Circuit, in_flight: int) -> ProviderState:
+    settings = services.settings.providers[name]
+    limits = limits_of(settings)
+    return ProviderState(
+        name=name,
+        endpoint=endpoint_of(name, settings),
+        circuit=CircuitState(
+            state=circuit.state,
+            failures=circuit.failures,
+            opened_until=circuit.opened_until,
+            last_error=circuit.last_error,
+        ),
+        limits=LimitsState(rate=limits.rate, burst=limits.burst, concurrency=limits.concurrency),
+        in_flight=in_flight,
+        paused_seconds=await _paused(services, name, limits),
+    )
+
+
+async def _paused(services: Services, name: str, limits: AccountLimits) -> float | None:
+    if not services.settings.redis.url:
+        return None
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            await check
-    except TimeoutError:
-        reason = f"no answer within {_PATIENCE_SECONDS:g} s"
-    except DependencyDown as error:
-        reason = error.message
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises, its server cannot be used
-        log.warning("readyz.failed", dependency=name, error=str(error))
-        reason = "does not answer"
-    latency = round((time.perf_counter() - begun) * 1000, 1)
-    return Dependency(status="down" if reason else "up", latency_ms=latency, reason=reason)
-
-
-async def _database(services: Services) -> None:
-    if not await is_current(services.database.engine):
-        raise DependencyDown("its schema is of another version; `genpulse migrate` brings it up to date")
-
-
-async def _storage(services: Services) -> None:
-    await services.storage.check()
-
-
-async def _temporal(services: Services) -> None:
-    client = await services.temporal()
-    await client.service_client.check_health()
+        state = await services.limiter.state(name, limits)
+    except DependencyDown:
+        return None
+    return round(state.paused.total_seconds(), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genpulse.schemas.catalog import FieldSpec, Model, ModelSpec, OperationSpec
+from genpulse.schemas.catalog import FieldSpec, Health, Model, ModelSpec, OperationSpec
 
 _MEDIA_TYPES = frozenset({"image", "video", "audio"})
 _MEDIA_SCHEMA: dict[str, Any] = {
@@ -22,7 +22,7 @@ _MEDIA_SCHEMA: dict[str, Any] = {
 }
 
 
-def public_model(spec: ModelSpec) -> Model:
+def public_model(spec: ModelSpec, health: Health) -> Model:
     """What `GET /v1/models` says of a model."""
     return Model(
         id=spec.id,
@@ -33,7 +33,7 @@ def public_model(spec: ModelSpec) -> Model:
         input_schema=input_schema(spec),
         limits={operation: _limits(one) for operation, one in spec.operations.items()},
         price=spec.price,
-        health="unknown",
+        health=health,
         retires_at=spec.retires_at,
     )
 

@@ -49,6 +49,12 @@ class GenerationRow(SQLModel, table=True):
             postgresql_where=text("cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL"),
             sqlite_where=text("cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL"),
         ),
+        Index(
+            "ix_generation_unfinished",
+            "status",
+            postgresql_where=text("status NOT IN ('succeeded', 'failed', 'canceled')"),
+            sqlite_where=text("status NOT IN ('succeeded', 'failed', 'canceled')"),
+        ),
         CheckConstraint("progress >= 0 AND progress <= 1", name="progress"),
     )
 
@@ -116,6 +122,12 @@ class AttemptRow(SQLModel, table=True):
             ["generation_id", "position"],
             ["generation_step.generation_id", "generation_step.position"],
             ondelete="CASCADE",
+        ),
+        Index(
+            "ix_attempt_in_flight",
+            "account",
+            postgresql_where=text("status = 'running' AND sent_at IS NOT NULL"),
+            sqlite_where=text("status = 'running' AND sent_at IS NOT NULL"),
         ),
         CheckConstraint("status IN ('running', 'succeeded', 'failed', 'canceled')", name="status"),
     )

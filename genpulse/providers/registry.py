@@ -88,17 +88,26 @@ class Accounts:
         return list(self._accounts.values())
 
 
+def endpoint_of(name: str, settings: ProviderSettings) -> str:
+    """Where calls of the account go."""
+    return settings.base_url or (CLIENTS[name].default_url if name in CLIENTS else "")
+
+
+def limits_of(settings: ProviderSettings) -> AccountLimits:
+    """How fast and how much the account may."""
+    return AccountLimits(rate=settings.rate, burst=settings.burst or 1, concurrency=settings.concurrency)
+
+
 def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient) -> Account:
     secrets = {
         key: secret.get_secret_value()
         for key in ("api_key", "access_key", "secret_key", "webhook_secret")
         if (secret := getattr(settings, key)) is not None
     }
-    make = CLIENTS[name]
-    endpoint = settings.base_url or make.default_url
+    make, endpoint = CLIENTS[name], endpoint_of(name, settings)
     return Account(
         name=name,
         endpoint=endpoint,
         provider=make(endpoint, Credentials(**secrets, options=settings.options), client),
-        limits=AccountLimits(rate=settings.rate, burst=settings.burst or 1, concurrency=settings.concurrency),
+        limits=limits_of(settings),
     )

@@ -132,6 +132,12 @@ async def _stamp(session: AsyncSession, generation_ids: Sequence[str], column: s
     await session.execute(query)
 
 
+async def count_open(session: AsyncSession) -> dict[str, int]:
+    """How many have not ended, by status."""
+    query = select(_GENERATION.c.status, func.count()).where(_IS_UNFINISHED).group_by(_GENERATION.c.status)
+    return {status.value: count for status, count in await session.execute(query)}
+
+
 async def versions(session: AsyncSession, generation_ids: Sequence[str]) -> dict[str, int]:
     """How many events each of these generations has."""
     query = select(col(GenerationRow.id), col(GenerationRow.version)).where(col(GenerationRow.id).in_(generation_ids))

@@ -141,6 +141,16 @@ async def close_attempts(
     await session.execute(query.values(status=status, error=error, usage=usage, finished_at=utc_now()))
 
 
+async def jobs_in_flight(session: AsyncSession) -> dict[str, int]:
+    """How many calls of each account have been sent and have not ended."""
+    query = (
+        select(_ATTEMPT.c.account, func.count())
+        .where(_ATTEMPT.c.status == "running", _ATTEMPT.c.sent_at.is_not(None))
+        .group_by(_ATTEMPT.c.account)
+    )
+    return dict((await session.execute(query)).all())
+
+
 _LOST = {
     "code": "provider_unavailable",
     "message": "The worker that ran this attempt was lost.",

@@ -188,6 +188,9 @@ class EngineModel(Frozen):
     hidden: bool = False
 
 
+Health = Literal["healthy", "degraded", "down", "unknown"]
+
+
 class Model(BaseModel):
     """A model as `GET /v1/models` shows it; `input_schema` is JSON Schema."""
 
@@ -199,5 +202,5 @@ class Model(BaseModel):
     input_schema: dict[str, Any]
     limits: dict[str, Any]
     price: Price | None
-    health: Literal["healthy", "degraded", "down", "unknown"]
+    health: Health
     retires_at: date | None

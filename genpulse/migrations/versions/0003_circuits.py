@@ -1,4 +1,4 @@
-"""Circuit breakers of provider accounts; what a provider says that an attempt used."""
+"""Circuit breakers of provider accounts; what a provider says that an attempt used; what is under way, by index."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ depends_on = None
 
 INSTANT = sa.DateTime(timezone=True)
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+PARTIAL = (
+    ("ix_attempt_in_flight", "attempt", "account", "status = 'running' AND sent_at IS NOT NULL"),
+    ("ix_generation_unfinished", "generation", "status", "status NOT IN ('succeeded', 'failed', 'canceled')"),
+)
 
 
 def upgrade() -> None:
@@ -27,9 +31,14 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("attempt") as attempt:
         attempt.add_column(sa.Column("usage", JSON))
+    for name, table, column, where in PARTIAL:
+        condition = sa.text(where)
+        op.create_index(name, table, [column], postgresql_where=condition, sqlite_where=condition)
 
 
 def downgrade() -> None:
+    for name, table, _, _ in PARTIAL:
+        op.drop_index(name, table_name=table)
     with op.batch_alter_table("attempt") as attempt:
         attempt.drop_column("usage")
     op.drop_table("circuit")
