@@ -63,7 +63,7 @@ async def show_models(connection: Connection) -> None:
         models = await client.models()
     table = _table("model", "operations", "price", "description")
     for model in models:
-        price = f"{model.price.credits} / {model.price.unit}" if model.price else "–"
+        price = f"{model.price.per_unit({}):g} / {model.price.unit}" if model.price else "–"
         table.add_row(model.id, "\n".join(model.operations), price, model.description)
     console.print(table)
 

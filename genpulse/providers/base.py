@@ -145,9 +145,9 @@ class Provider(ABC):
         """
         return None
 
-    def job_of_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str | None:  # noqa: ARG002
-        """The id of the job that a callback speaks of, if it names one. Raises Forbidden where its signature is wrong.
+    async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:  # noqa: B027
+        """Raise Forbidden unless the cloud has signed this callback.
 
-        What it says beyond that is not believed: it only means that it is time to poll.
+        Of a cloud that signs none, or whose secret is not known here, the signed address is the only proof. Either way
+        a callback is not believed: it only means that it is time to poll.
         """
-        return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from genpulse.errors import (
     ContentBlocked,
+    Forbidden,
     GenPulseError,
     ProviderAuthFailed,
     ProviderFailed,
@@ -20,8 +24,12 @@ from genpulse.errors import (
 )
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
 from genpulse.providers.marketplace import ModelWire, model_input
+from genpulse.providers.signatures import FalWebhookVerifier
 from genpulse.providers.wire import Answer, Wire
 
+_KEYS = "https://rest.fal.ai/.well-known/jwks.json"
+_KEEP_KEYS = 24 * 3600.0
+_LOOK_FOR_NEW_KEYS = 60.0
 #: Error types of models after which the same call may succeed; unknown ones are final, as fal advises.
 _PASSING = frozenset(
     {
@@ -71,6 +79,14 @@ class _Result(BaseModel):
         return [*self.images, *(one for one in (self.image, self.video, self.audio) if one is not None)]
 
 
+class _Key(BaseModel):
+    x: str
+
+
+class _Keys(BaseModel):
+    keys: list[_Key]
+
+
 class _Anything(BaseModel):
     pass
 
@@ -88,6 +104,9 @@ class Fal(Provider):
         self._queue = Wire(
             self.name, url, client, headers=headers, refuse=partial(_refuse, passing=ProviderUnavailable)
         )
+        self._key_url = _KEYS if url == self.default_url else f"{url.rstrip('/')}/.well-known/jwks.json"
+        self._keys: tuple[str, ...] = ()
+        self._keys_at = float("-inf")
         # What the result answers with is what the model failed with, long after the call was accepted.
         self._results = Wire(self.name, url, client, headers=headers, refuse=partial(_refuse, passing=ProviderFailed))
 
@@ -118,6 +137,24 @@ class Fal(Provider):
     async def cancel(self, job: Job) -> None:
         with suppress(ProviderRejected):  # it has ended already, or is forgotten
             await self._queue.ask("PUT", job.handle["cancel"], _Anything)
+
+    async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
+        """By the keys that fal publishes, kept for a day. A signature by none of them may be by a new one."""
+        await self._refresh(_KEEP_KEYS)
+        try:
+            FalWebhookVerifier(self._keys).verify(headers, body, now=now)
+        except Forbidden:
+            if not await self._refresh(_LOOK_FOR_NEW_KEYS):
+                raise
+            FalWebhookVerifier(self._keys).verify(headers, body, now=now)
+
+    async def _refresh(self, age: float) -> bool:
+        """Get the keys, unless those at hand are younger than `age` seconds."""
+        if time.monotonic() - self._keys_at < age:
+            return False
+        told = await self._queue.ask("GET", self._key_url, _Keys)
+        self._keys, self._keys_at = tuple(key.x for key in told.keys), time.monotonic()
+        return True
 
 
 def _refuse(answer: Answer, *, passing: type[GenPulseError]) -> GenPulseError | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from genpulse.providers.base import Credentials, Output, Provider
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
 from genpulse.providers.kling import Kling
+from genpulse.providers.minimax import Minimax
 from genpulse.providers.replicate import Replicate
 from genpulse.providers.volcengine import Volcengine
 from genpulse.settings import ProviderSettings
@@ -33,7 +35,7 @@ class Client(Protocol):
     def __call__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> Provider: ...
 
 
-CLIENTS: dict[str, Client] = {client.name: client for client in (Dashscope, Fal, Kling, Replicate, Volcengine)}
+CLIENTS: dict[str, Client] = {client.name: client for client in (Dashscope, Fal, Kling, Minimax, Replicate, Volcengine)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,11 @@ class Accounts:
                 f"This worker has no account at {name}: set GENPULSE_PROVIDERS__{name.upper()}__API_KEY."
             )
         return account
+
+    async def verify_callback(self, cloud: str, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
+        """Raise Forbidden unless the cloud has signed this, where it signs and its secret is known."""
+        if cloud in self._accounts:
+            await self._accounts[cloud].provider.verify_callback(headers, body, now=now)
 
     async def fetch(self, output: Output, to: Path) -> Path:
         """Bring a file that a cloud has made here, before its link expires. Raises AssetUnavailable, MediaRejected."""

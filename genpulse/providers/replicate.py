@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 import httpx
@@ -10,6 +12,7 @@ from pydantic import BaseModel, Field
 from genpulse.errors import ContentBlocked, GenPulseError, ProviderFailed, ProviderRejected
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
 from genpulse.providers.marketplace import ModelWire, model_input
+from genpulse.providers.signatures import StandardWebhookVerifier
 from genpulse.providers.wire import Wire
 
 _UNDER_WAY = frozenset({"starting", "processing"})
@@ -37,6 +40,7 @@ class Replicate(Provider):
     def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
         headers = {"Authorization": f"Bearer {credentials.api_key}"}
         self._wire = Wire(self.name, base_url or self.default_url, client, headers=headers)
+        self._callbacks = StandardWebhookVerifier.of(credentials.webhook_secret)
 
     async def submit(self, call: ModelCall) -> Job:
         wire = ModelWire.model_validate(call.wire)
@@ -61,6 +65,10 @@ class Replicate(Provider):
 
     async def cancel(self, job: Job) -> None:
         await self._wire.ask("POST", f"/predictions/{job.id}/cancel", _Prediction)
+
+    async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
+        if self._callbacks is not None:
+            self._callbacks.verify(headers, body, now=now)
 
 
 def _failure(seen: _Prediction) -> GenPulseError:

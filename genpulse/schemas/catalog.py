@@ -99,25 +99,24 @@ class OperationSpec(Frozen):
 
 
 class Rate(Frozen):
-    """Credits for one unit when the input has these values."""
+    """Credits for `per` units when the input has these values."""
 
     when: dict[str, JsonValue]
     credits: int = Field(ge=0)
 
 
 class Price(Frozen):
-    """Credits for one unit of output: those of the first rate that applies, or else `credits`."""
+    """Credits for `per` units of output: those of the first rate that applies, or else `credits`."""
 
     unit: Literal["image", "second", "megapixel", "character", "call"]
     credits: int = Field(ge=0)
+    per: int = Field(1, ge=1)
     rates: tuple[Rate, ...] = ()
 
-    def per_unit(self, given: Mapping[str, Any]) -> int:
+    def per_unit(self, given: Mapping[str, Any]) -> float:
         """Credits for one unit with this input."""
-        for rate in self.rates:
-            if all(given.get(name) == value for name, value in rate.when.items()):
-                return rate.credits
-        return self.credits
+        applying = (rate.credits for rate in self.rates if all(given.get(n) == v for n, v in rate.when.items()))
+        return next(applying, self.credits) / self.per
 
 
 class Poll(Frozen):

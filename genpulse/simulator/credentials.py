@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,14 @@ class Credentials:
 
 DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")
-KLING = Credentials(api_key="api-key-kling-sim", access_key="sim-access-key", secret_key="sim-secret")  # noqa: S106 - of no account
-REPLICATE = Credentials(api_key="r8_sim-key")
+KLING = Credentials(
+    api_key="api-key-kling-sim",
+    access_key="sim-access-key",
+    secret_key="sim-secret",  # noqa: S106 - of no account
+    webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-kling-ai!!').decode()}",
+)
+MINIMAX = Credentials(api_key="sk-api-sim-key")
+REPLICATE = Credentials(
+    api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"
+)
 VOLCENGINE = Credentials(api_key="sim-ark-key", access_key="AKLTsim", secret_key="sim-volcengine-secret")  # noqa: S106 - of no account

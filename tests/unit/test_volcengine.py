@@ -689,11 +689,8 @@ async def test_the_task_calls_back() -> None:
         async with asyncio.timeout(5):
             while len(bodies) < 2:  # noqa: ASYNC110 - facts have no events
                 await asyncio.sleep(0.005)
-        heard = [world.account().job_of_callback({}, body, now=datetime.now(UTC)) for body in bodies]
-        assert heard == [job.id, job.id]
+        assert [json.loads(body)["id"] for body in bodies] == [job.id, job.id]
         assert [json.loads(body)["status"] for body in bodies] == ["running", "succeeded"]
-        for body in (b"", b"[]", b"{}"):
-            assert world.account().job_of_callback({}, body, now=datetime.now(UTC)) is None
 
 
 # The simulated cloud itself -------------------------------------------------------------------------------------------

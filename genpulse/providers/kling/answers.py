@@ -128,13 +128,6 @@ class Faces(BaseModel):
     face_data: list[Face] = Field(default_factory=list)
 
 
-class Told(BaseModel):
-    """A callback, which has no envelope: `task_id` in the older generation, `id` in the new one."""
-
-    task_id: str | None = None
-    id: str | None = None
-
-
 def refuse(answer: Answer) -> GenPulseError | None:
     """What an error answer means. A 404 is left to its status: an unknown job is no refused call."""
     if not isinstance(answer.data, dict) or answer.status == 404:

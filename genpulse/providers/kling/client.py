@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import httpx
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from genpulse.errors import InvalidInput, JobMissing
 from genpulse.media import MediaLimits, probe
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Pending, Provider
-from genpulse.providers.kling.answers import Answered, Faces, Task, Told, V1Task, refuse
+from genpulse.providers.kling.answers import Answered, Faces, Task, V1Task, refuse
 from genpulse.providers.kling.bodies import (
     FaceChoice,
     FaceSearchBody,
@@ -26,7 +26,7 @@ from genpulse.providers.kling.bodies import (
     path_of,
     video_url,
 )
-from genpulse.providers.signatures import BearerKey, KlingSigner, SignedAuth, Signer
+from genpulse.providers.signatures import BearerKey, KlingSigner, SignedAuth, Signer, StandardWebhookVerifier
 from genpulse.providers.wire import Wire
 
 #: Of the sound of a lip-sync; it is no picture.
@@ -50,6 +50,7 @@ class Kling(Provider):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         auth = SignedAuth(_signer(credentials), now)
+        self._callbacks = StandardWebhookVerifier.of(credentials.webhook_secret)
         self._wire = Wire(self.name, base_url or self.default_url, client, auth=auth, refuse=refuse)
 
     async def submit(self, call: ModelCall) -> Job:
@@ -86,12 +87,9 @@ class Kling(Provider):
             return None
         return Job(id=made.data.task_id, handle={"path": path})
 
-    def job_of_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str | None:  # noqa: ARG002
-        try:
-            told = Told.model_validate_json(body)
-        except ValidationError:
-            return None
-        return told.task_id or told.id
+    async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
+        if self._callbacks is not None:
+            self._callbacks.verify(headers, body, now=now)
 
     async def _task(self, **ids: str) -> Task | None:
         found = await self._wire.ask("GET", "/tasks", Answered[list[Task]], params=ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genpulse.providers.signatures.baidu import BaiduSigner
 from genpulse.providers.signatures.base import BearerKey, SignedAuth, Signer, Verifier
 from genpulse.providers.signatures.bfl import BflWebhookVerifier
+from genpulse.providers.signatures.fal import FalWebhookVerifier
 from genpulse.providers.signatures.kling import KlingSigner
 from genpulse.providers.signatures.standard_webhooks import StandardWebhookVerifier
 from genpulse.providers.signatures.tencent import TencentSigner
@@ -15,6 +16,7 @@ __all__ = [
     "BaiduSigner",
     "BearerKey",
     "BflWebhookVerifier",
+    "FalWebhookVerifier",
     "KlingSigner",
     "SignedAuth",
     "Signer",

@@ -7,6 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from pydantic import SecretStr
 
@@ -27,6 +28,11 @@ class StandardWebhookVerifier:
 
     def __post_init__(self) -> None:
         _key(self.secret)
+
+    @classmethod
+    def of(cls, secret: str | None) -> Self | None:
+        """The verifier of an account, where its secret is known."""
+        return cls(SecretStr(secret)) if secret else None
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
         message, timestamp = required(headers, "webhook-id"), required(headers, "webhook-timestamp")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar, TypeVar
 from urllib.parse import urlsplit
@@ -59,15 +57,6 @@ class Volcengine(Provider):
 
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:
         return await _needed(self._videos, "api_key").find(call, sent_at=sent_at)
-
-    def job_of_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> str | None:  # noqa: ARG002
-        """Ark does not sign: the address is the secret, and the task is asked for anyway."""
-        try:
-            task = json.loads(body)
-        except ValueError:
-            return None
-        job_id = task.get("id") if isinstance(task, dict) else None
-        return job_id if isinstance(job_id, str) else None
 
 
 def _product(call: ModelCall) -> Product:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genpulse.simulator.clouds.dashscope import Dashscope
 from genpulse.simulator.clouds.fal import Fal
 from genpulse.simulator.clouds.kling import Kling
+from genpulse.simulator.clouds.minimax import Minimax
 from genpulse.simulator.clouds.replicate import Replicate
 from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.core import Cloud
@@ -13,6 +14,7 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Dashscope,
     Fal,
     Kling,
+    Minimax,
     Replicate,
     Volcengine,
 )

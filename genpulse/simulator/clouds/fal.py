@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from genpulse.simulator import ed25519
 from genpulse.simulator.callbacks import Callback
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.credentials import FAL
@@ -22,7 +22,8 @@ from genpulse.simulator.jobs import Failure, File, Job, State
 from genpulse.simulator.media import Format, Media, usual_format
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
-SIGNING_KEY = bytes(range(32))
+SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+_PUBLIC_KEY = SIGNING_KEY.public_key().public_bytes_raw()
 _USER = "sim-user"
 _TOKEN = "sim-cdn-token"  # noqa: S105 - of no account
 _NAMESPACES = {"workflows", "comfy"}
@@ -86,7 +87,7 @@ class Fal(Cloud):
             {
                 "kty": "OKP",
                 "crv": "Ed25519",
-                "x": urlsafe_b64encode(ed25519.public_key(SIGNING_KEY)).rstrip(b"=").decode(),
+                "x": urlsafe_b64encode(_PUBLIC_KEY).rstrip(b"=").decode(),
                 "kid": "sim",
             }
         ]
@@ -233,7 +234,7 @@ class Fal(Cloud):
 
 def webhook_signature(request_id: str, user_id: str, timestamp: str, body: bytes) -> str:
     message = "\n".join((request_id, user_id, timestamp, hashlib.sha256(body).hexdigest()))
-    return ed25519.sign(SIGNING_KEY, message.encode()).hex()
+    return SIGNING_KEY.sign(message.encode()).hex()
 
 
 def _app_of(endpoint: str) -> str:

@@ -23,7 +23,6 @@ from genpulse.simulator.jobs import Failure, Job, State
 from genpulse.simulator.media import Format, Media, usual_format
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
-WEBHOOK_SECRET = "whsec_" + b64encode(b"sim-webhook-secret-of-replicate!").decode()
 _ALPHABET = "abcdefghjkmnpqrstvwxyz0123456789"
 _PAGE = 100
 _FILE_SECONDS = 24 * 3600
@@ -233,7 +232,7 @@ class Replicate(Cloud):
         return Callback(body, {"webhook-id": message, "webhook-timestamp": timestamp, "webhook-signature": signature})
 
     async def webhook_secret(self, call: Call) -> Response:  # noqa: ARG002
-        return JSONResponse({"key": WEBHOOK_SECRET})
+        return JSONResponse({"key": self.credentials.webhook_secret})
 
     # Files -----------------------------------------------------------------------------------------------------------
 
@@ -264,8 +263,9 @@ class Replicate(Cloud):
         return upload
 
 
-def webhook_signature(message: str, timestamp: str, body: bytes, secret: str = WEBHOOK_SECRET) -> str:
+def webhook_signature(message: str, timestamp: str, body: bytes, secret: str | None = REPLICATE.webhook_secret) -> str:
     """Standard Webhooks, version 1."""
+    assert secret is not None
     key = b64decode(secret.removeprefix("whsec_"))
     digest = hmac.digest(key, f"{message}.{timestamp}.".encode() + body, "sha256")
     return f"v1,{b64encode(digest).decode()}"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from genpulse.simulator.clouds.kling.cloud import WEBHOOK_SECRET, Kling
+from genpulse.simulator.clouds.kling.cloud import Kling
 
-__all__ = ["WEBHOOK_SECRET", "Kling"]
+__all__ = ["Kling"]

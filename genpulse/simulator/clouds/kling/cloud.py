@@ -6,7 +6,7 @@ import hmac
 import json
 import secrets
 import uuid
-from base64 import b64encode, urlsafe_b64decode
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +22,6 @@ from genpulse.simulator.jobs import Failure, Job, State
 from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
-WEBHOOK_SECRET = "whsec_" + b64encode(b"sim-webhook-secret-of-kling-ai!!").decode()
 _STATUS = {State.QUEUED: "submitted", State.RUNNING: "processing", State.FAILED: "failed"}
 _REASONS = {
     Failure.CONTENT: "Failure to pass the risk control system",
@@ -223,7 +222,7 @@ class Kling(Cloud):
         task = _task(job, state) if _is_new(job) else _v1_task(job, state)
         body, message = json.dumps(task).encode(), uuid.uuid4().hex
         timestamp = str(int(self.world.clock.now()))
-        signature = webhook_signature(message, timestamp, body, WEBHOOK_SECRET)
+        signature = webhook_signature(message, timestamp, body, self.credentials.webhook_secret)
         headers = {"webhook-id": message, "webhook-timestamp": timestamp, "webhook-signature": signature}
         return Callback(body, headers)
 

@@ -1,0 +1,5 @@
+"""MiniMax, simulated."""
+
+from genpulse.simulator.clouds.minimax.cloud import Minimax
+
+__all__ = ["Minimax"]

@@ -1,0 +1,428 @@
+"""MiniMax: its client against the simulated cloud, every model of the catalogue, every error, and what is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from genpulse.catalog.clouds import cloud_models
+from genpulse.errors import (
+    ContentBlocked,
+    GenPulseError,
+    InvalidInput,
+    JobMissing,
+    OutcomeUnknown,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderQuotaSpent,
+    ProviderRejected,
+    ProviderThrottled,
+    ProviderUnavailable,
+)
+from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
+from genpulse.providers.minimax import Minimax
+from genpulse.schemas.catalog import ModelSpec
+from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
+from genpulse.simulator.clouds.minimax import Minimax as Simulated
+from genpulse.simulator.jobs import State
+from genpulse.simulator.wire import Kind
+from tests.clouds import World, input_files, simulated
+
+SPECS = {spec.name: spec for spec in cloud_models(["minimax"])}
+ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+TEXT = Operation.TEXT_TO_VIDEO
+VALUES: dict[str, Any] = {
+    "prompt": "a fox",
+    "width": 1024,
+    "height": 768,
+    "aspect_ratio": "9:16",
+    "resolution": "768p",
+    "duration": 6.0,
+    "count": 2,
+    "seed": 7,
+    "voice": "male-qn-qingse",
+}
+Files = dict[MediaKind, Media]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World[Minimax]]:
+    async with simulated(Simulated, Minimax) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return input_files(tmp_path_factory.mktemp("inputs"))
+
+
+def call(
+    model: str, operation: Operation = TEXT, media: dict[str, list[Media]] | None = None, **given: Any
+) -> ModelCall:
+    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
+    return ModelCall(
+        model=model,
+        operation=operation,
+        wire=SPECS[model].wire_of(operation),
+        input={"prompt": "a fox"} | given,
+        media=media or {},
+        key="gen_1-0-1",
+        **extra,
+    )
+
+
+def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
+    """A call with the fields that are required, or with all there are."""
+    fields = {name: field for name, field in spec.operations[operation].fields.items() if field.required or every}
+    media = {name: [files[MEDIA_FIELDS[name]]] for name in fields if name in MEDIA_FIELDS}
+    given = {name: VALUES[name] for name in fields if name not in MEDIA_FIELDS}
+    if "width" in given:
+        given = {name: value for name, value in given.items() if name not in ("aspect_ratio", "resolution")}
+    return call(spec.name, operation, media, **given)
+
+
+async def refused(world: World[Minimax], asked: ModelCall) -> GenPulseError:
+    with pytest.raises(GenPulseError) as error:
+        await world.made(asked)
+    return error.value
+
+
+# Every model ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [False, True], ids=["least", "all"])
+@pytest.mark.parametrize(("spec", "operation"), ALL, ids=lambda one: getattr(one, "name", one))
+async def test_every_model_makes_what_it_says(
+    world: World[Minimax], files: Files, spec: ModelSpec, operation: Operation, every: bool
+) -> None:
+    state = await world.made(filled(spec, operation, files, every=every))
+    assert len(state.outputs) == (2 if every and "count" in spec.operations[operation].fields else 1)
+    for output in state.outputs:
+        assert output.url is not None
+        answer = await world.http.get(output.url)
+        assert answer.headers["Content-Type"].startswith(spec.operations[operation].output)
+
+
+# What is sent ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_video_from_two_pictures(world: World[Minimax], files: Files) -> None:
+    picture = files[MediaKind.IMAGE]
+    asked = call(
+        "hailuo-02",
+        Operation.IMAGE_TO_VIDEO,
+        {"image": [picture], "last_image": [picture]},
+        resolution="768p",
+        duration=10.0,
+        options={"prompt_optimizer": False},
+    )
+    await world.made(asked)
+    assert world.sent() == {
+        "model": "MiniMax-Hailuo-02",
+        "prompt": "a fox",
+        "first_frame_image": picture.data_url(),
+        "last_frame_image": picture.data_url(),
+        "resolution": "768P",
+        "duration": 10,
+        "prompt_optimizer": False,
+    }
+
+
+async def test_a_video_with_references_and_sound(world: World[Minimax], files: Files) -> None:
+    media = {"reference_images": [files[MediaKind.IMAGE]] * 2, "audio": [files[MediaKind.AUDIO]]}
+    await world.made(call("h3", TEXT, media))
+    sent = world.sent()
+    assert [(one["type"], one.get("role")) for one in sent["content"]] == [
+        ("text", None),
+        ("image_url", "reference_image"),
+        ("image_url", "reference_image"),
+        ("audio_url", "reference_audio"),
+    ]
+    assert (sent["resolution"], sent["duration"], "ratio" in sent) == ("768P", 5, False)
+
+
+async def test_a_video_from_text_alone_has_a_shape(world: World[Minimax]) -> None:
+    await world.made(call("h3"))
+    assert world.sent()["ratio"] == "16:9"
+
+
+async def test_a_video_goes_by_its_address(world: World[Minimax], files: Files) -> None:
+    await world.made(call("h3", Operation.VIDEO_TO_VIDEO, {"video": [files[MediaKind.VIDEO]]}))
+    assert world.sent()["content"][1]["video_url"] == {"url": "https://files.example/input.mp4"}
+
+
+async def test_options_join_what_is_sent(world: World[Minimax]) -> None:
+    spoken = call(
+        "speech-2.8-hd",
+        Operation.TEXT_TO_SPEECH,
+        voice="male-qn-qingse",
+        options={"voice_setting": {"speed": 1.5}, "language_boost": "English"},
+    )
+    state = await world.made(spoken)
+    assert world.sent() == {
+        "model": "speech-2.8-hd",
+        "text": "a fox",
+        "voice_setting": {"voice_id": "male-qn-qingse", "speed": 1.5},
+        "audio_setting": {"format": "mp3"},
+        "output_format": "url",
+        "stream": False,
+        "language_boost": "English",
+    }
+    assert state.usage == {"characters": 5}
+
+
+async def test_what_was_really_made_is_told(world: World[Minimax]) -> None:
+    state = await world.made(call("h3", resolution="2k", duration=4.0))
+    assert state.parameters == {"resolution": "2K", "duration": 4, "aspect_ratio": "16:9"}
+    assert state.usage["output_seconds"] == 4
+    assert (await world.made(call("hailuo-2.3", resolution="1080p"))).parameters == {"width": 1920, "height": 1080}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "field", "words"),
+    [
+        ("hailuo-2.3", {"duration": 8.0}, "duration", "6 or 10"),
+        ("hailuo-2.3", {"duration": 10.0, "resolution": "1080p"}, "duration", "768p only"),
+    ],
+)
+async def test_what_does_not_go_together_is_refused(
+    world: World[Minimax], model: str, given: dict[str, Any], field: str, words: str
+) -> None:
+    error = await refused(world, call(model, **given))
+    assert isinstance(error, InvalidInput)
+    assert (error.field, words in error.message) == (field, True)
+    assert world.simulator.record.find(kind=Kind.SUBMIT) == []
+
+
+async def test_sound_needs_company(world: World[Minimax], files: Files) -> None:
+    error = await refused(world, call("h3", TEXT, {"audio": [files[MediaKind.AUDIO]]}))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "audio")
+
+
+async def test_a_last_frame_needs_more_than_512p(world: World[Minimax], files: Files) -> None:
+    pictures = {"image": [files[MediaKind.IMAGE]], "last_image": [files[MediaKind.IMAGE]]}
+    error = await refused(world, call("hailuo-02", Operation.IMAGE_TO_VIDEO, pictures, resolution="512p"))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "resolution")
+
+
+# Errors ---------------------------------------------------------------------------------------------------------------
+
+CODES: list[tuple[int, type[GenPulseError]]] = [
+    (1000, ProviderUnavailable),
+    (1001, OutcomeUnknown),
+    (1002, ProviderThrottled),
+    (1004, ProviderAuthFailed),
+    (1008, ProviderQuotaSpent),
+    (1013, ProviderUnavailable),
+    (1024, ProviderUnavailable),
+    (1026, ContentBlocked),
+    (1027, ContentBlocked),
+    (1028, ProviderQuotaSpent),
+    (1030, ProviderQuotaSpent),
+    (1033, ProviderUnavailable),
+    (1039, ProviderThrottled),
+    (1041, ProviderThrottled),
+    (1042, ProviderRejected),
+    (1043, ProviderRejected),
+    (2013, ProviderRejected),
+    (20132, ProviderRejected),
+    (2042, ProviderAuthFailed),
+    (2045, ProviderThrottled),
+    (2049, ProviderAuthFailed),
+    (2056, ProviderQuotaSpent),
+    (2061, ProviderAuthFailed),
+]
+
+
+def answering(status: int, body: object) -> Minimax:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body))
+    return Minimax("http://sim", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(("code", "kind"), CODES)
+async def test_a_code_of_the_first_generation(status: int, code: int, kind: type[GenPulseError]) -> None:
+    cloud = answering(status, {"base_resp": {"status_code": code, "status_msg": "no"}})
+    with pytest.raises(kind, match=str(code)):
+        await cloud.submit(call("hailuo-2.3"))
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "message", "kind"),
+    [
+        (400, "bad_request_error", "invalid params (2013)", ProviderRejected),
+        (400, "bad_request_error", "sensitive (1026)", ContentBlocked),
+        (401, "authorized_error", "login fail (1004)", ProviderAuthFailed),
+        (402, "insufficient_balance_error", "insufficient balance (1008)", ProviderQuotaSpent),
+        (422, "unprocessable_entity_error", "video description contains sensitive content (1026)", ContentBlocked),
+        (429, "rate_limit_error", "rate limit, please retry later (1002)", ProviderThrottled),
+        (500, "server_error", "internal error (1000)", OutcomeUnknown),
+        (529, "overloaded_error", "overloaded", ProviderUnavailable),
+        (418, "new_error", "odd", ProviderRejected),
+    ],
+)
+async def test_an_error_of_the_second_generation(
+    status: int, error: str, message: str, kind: type[GenPulseError]
+) -> None:
+    body = {"type": "error", "error": {"type": error, "message": message, "http_code": str(status)}}
+    with pytest.raises(kind, match=message.split(" (", maxsplit=1)[0]):
+        await answering(status, body).submit(call("h3"))
+
+
+@pytest.mark.parametrize("body", [{}, {"base_resp": {"status_code": 0}}, {"base_resp": "x"}, [], "x"])
+@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+async def test_an_answer_without_a_task_is_no_answer(model: str, body: object) -> None:
+    with pytest.raises(OutcomeUnknown):
+        await answering(200, body).submit(call(model))
+
+
+@pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
+@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+async def test_a_task_that_fails(world: World[Minimax], model: str, code: str, kind: type[GenPulseError]) -> None:
+    world.fault(type="fails", code=code)
+    assert type(await refused(world, call(model))) is kind
+
+
+@pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderUnavailable)])
+@pytest.mark.parametrize("model", ["image-01", "speech-02-turbo"])
+async def test_what_fails_within_the_answer(
+    world: World[Minimax], model: str, code: str, kind: type[GenPulseError]
+) -> None:
+    world.fault(type="fails", code=code)
+    operation = next(iter(SPECS[model].operations))
+    assert (
+        type(await refused(world, call(model, operation, voice="x") if "speech" in model else call(model, operation)))
+        is kind
+    )
+
+
+async def test_other_words_for_a_failure() -> None:
+    cloud = answering(200, {"status": "Failed", "base_resp": {"status_code": 1027, "status_msg": "sensitive"}})
+    with pytest.raises(ContentBlocked):
+        await cloud.poll(Job(id="1"), call("hailuo-2.3"))
+    cloud = answering(200, {"task": {"id": "1", "status": "expired"}})
+    with pytest.raises(ProviderFailed, match="expired"):
+        await cloud.poll(Job(id="1", handle={"api": "2"}), call("h3"))
+
+
+async def test_no_picture_at_all_was_refused() -> None:
+    empty: list[dict[str, Any] | None] = [None, {}, {"image_urls": []}]
+    for data in empty:
+        with pytest.raises(ContentBlocked):
+            await answering(200, {"data": data, "base_resp": {"status_code": 0}}).submit(
+                call("image-01", Operation.TEXT_TO_IMAGE)
+            )
+
+
+async def test_a_wrong_key_is_refused(world: World[Minimax]) -> None:
+    for model in ("hailuo-2.3", "h3"):
+        with pytest.raises(ProviderAuthFailed, match="login fail"):
+            await world.account(api_key="sk-api-wrong").submit(call(model))
+
+
+# Tasks ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+async def test_a_task_goes_through_its_states(model: str) -> None:
+    async with simulated(Simulated, Minimax, seconds=8) as world:
+        cloud, asked = world.account(), call(model)
+        job = await cloud.submit(asked)
+        assert isinstance(job, Job)
+        assert job.id.isdecimal()
+        for seconds in (0, 4):
+            world.clock.advance(seconds)
+            assert await cloud.poll(job, asked) == Pending()
+        world.clock.advance(4)
+        assert isinstance(await cloud.poll(job, asked), Finished)
+
+
+@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+async def test_a_task_may_be_missing_at_first(world: World[Minimax], model: str) -> None:
+    world.fault(type="hidden_at_first")
+    job = await world.account().submit(call(model))
+    assert isinstance(job, Job)
+    with pytest.raises(JobMissing):
+        await world.account().poll(job, call(model))
+    assert isinstance(await world.account().poll(job, call(model)), Finished)
+
+
+@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+async def test_done_without_a_file_is_passed_on(world: World[Minimax], model: str) -> None:
+    world.fault(type="no_outputs")
+    assert (await world.made(call(model))).outputs == []
+
+
+@pytest.mark.parametrize("fault", ["lost_answer", "malformed", "hung", "connection_reset"])
+@pytest.mark.parametrize("model", ["hailuo-2.3", "h3", "image-01"])
+async def test_a_lost_answer_stays_unknown(world: World[Minimax], model: str, fault: str) -> None:
+    world.fault(type=fault, times=1)
+    asked = call(model, next(iter(SPECS[model].operations)))
+    with pytest.raises(OutcomeUnknown):
+        await world.account().submit(asked)
+    assert not world.account().can_find(asked)
+    assert not world.account().remembers_key(asked)
+
+
+async def test_only_what_is_queued_is_cancelled() -> None:
+    async with simulated(Simulated, Minimax, seconds=8) as world:
+        cloud = world.account()
+        queued, running, ended = [await cloud.submit(call("h3")) for _ in range(3)]
+        assert isinstance(queued, Job)
+        assert isinstance(running, Job)
+        assert isinstance(ended, Job)
+        await cloud.cancel(queued)
+        assert world.simulator.jobs["minimax", queued.id].state is State.CANCELLED
+        with pytest.raises(ProviderFailed, match="cancelled"):
+            await cloud.poll(queued, call("h3"))
+        world.clock.advance(4)
+        await cloud.cancel(running)
+        assert world.simulator.jobs["minimax", running.id].state is State.RUNNING
+        world.clock.advance(8)
+        await cloud.cancel(ended)
+        assert isinstance(await cloud.poll(ended, call("h3")), Finished), "its record is not deleted"
+        await cloud.cancel(Job(id="999", handle={"api": "2"}))
+
+
+async def test_the_first_generation_cannot_cancel(world: World[Minimax]) -> None:
+    job = await world.account().submit(call("hailuo-2.3"))
+    assert isinstance(job, Job)
+    await world.account().cancel(job)
+    assert world.simulator.record.find(kind=Kind.CANCEL) == []
+
+
+# Callbacks ------------------------------------------------------------------------------------------------------------
+
+
+def receiver(told: list[Any], *, echo: bool) -> httpx.MockTransport:
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        told.append(body)
+        return httpx.Response(200, json=body if echo else {})
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize(("model", "last"), [("hailuo-2.3", "success"), ("h3", "succeeded")])
+async def test_a_callback_comes_after_a_challenge(model: str, last: str) -> None:
+    told: list[Any] = []
+    async with simulated(Simulated, Minimax, callbacks=receiver(told, echo=True)) as world:
+        job = await world.account().submit(call(model, callback_url="https://us.example/x"))
+        assert isinstance(job, Job)
+        while len(told) < 3:
+            await world.http.get("http://sim/minimax/")
+    assert set(told[0]) == {"challenge"}
+    final = told[-1].get("task", told[-1])
+    assert final["status"] == last
+    assert job.id in {final.get("id"), final.get("task_id")}
+
+
+async def test_a_receiver_that_fails_the_challenge_gets_no_task() -> None:
+    async with simulated(Simulated, Minimax, callbacks=receiver([], echo=False)) as world:
+        with pytest.raises(ProviderRejected, match="challenge"):
+            await world.account().submit(call("h3", callback_url="https://us.example/x"))
+        assert world.simulator.find_jobs() == []
