@@ -197,7 +197,7 @@ class ProviderActivities:
             if call.work.outputs:
                 return StepOutcome(outputs=list(call.work.outputs))
             account, spec = self.accounts.of(order.model), self.catalog.get(order.model)
-            state = await self._ask(call, account, spec)
+            state = await self._ask(order, call, account, spec)
             with TemporaryDirectory(prefix="genpulse-call-") as scratch:
                 try:
                     return await self._collect(order, call, account, state, Path(scratch))
@@ -206,7 +206,7 @@ class ProviderActivities:
                         raise
                     raise _later(error.message, _LOOK_AGAIN) from error  # a fresh answer may bring fresh links
 
-    async def _ask(self, call: Call, account: Account, spec: ModelSpec) -> Finished:
+    async def _ask(self, order: StepOrder, call: Call, account: Account, spec: ModelSpec) -> Finished:
         """The finished job; anything else raises."""
         assert call.job_id is not None
         job = Job(id=call.job_id, handle=call.handle)
@@ -225,6 +225,8 @@ class ProviderActivities:
             raise
         if isinstance(state, Pending) or (not state.outputs and self._age(call) < _SETTLING):
             await self.limiter.keep(account.name, call.key)
+            if isinstance(state, Pending) and state.fraction is not None:
+                await self.records.progress(order, call.work.step_id, state.fraction)
             raise _later("The provider is working on it.", again)
         if not state.outputs:
             raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")

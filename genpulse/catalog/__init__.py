@@ -35,8 +35,8 @@ class Catalog:
         if model is None:
             cloud = model_id.partition("/")[0]
             if cloud in CLOUDS and not any(model.provider == cloud for model in self._models.values()):
-                key = f"GENPULSE_PROVIDERS__{cloud.upper()}__API_KEY"
-                raise UnknownModel(f"There is no account at {cloud} here; set {key}.", field=field)
+                where = f"set GENPULSE_PROVIDERS__{cloud.upper()}__… as docs/providers/{cloud}.md says"
+                raise UnknownModel(f"There is no account at {cloud} here; {where}.", field=field)
             shown = [model.id for model in self._models.values() if not model.hidden]
             near = get_close_matches(model_id, shown, n=3, cutoff=0.4)
             hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists them."

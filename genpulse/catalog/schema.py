@@ -76,7 +76,7 @@ def _field_schema(field: FieldSpec) -> dict[str, Any]:
 
 
 def _limits(operation: OperationSpec) -> dict[str, Any]:
-    limits: dict[str, Any] = {"output": operation.output}
+    limits: dict[str, Any] = {"output": operation.output or "any"}
     if operation.sizes is not None:
         limits["sizes"] = operation.sizes.model_dump(mode="json")
     if operation.images:

@@ -198,7 +198,7 @@ class _Planner:
             raise InvalidInput(
                 f"Upscaling to {_text(wanted)} works on one output; ask for `count` 1.", field=where / "input.count"
             )
-        upscale = _UPSCALE[self._makes(made)]
+        upscale = _UPSCALE[_kind_of(self._makes(made))]
         upscaler = next(iter(self.catalog.offering(upscale)), None)
         if upscaler is None:
             raise InvalidInput(f"{model.id} does not make {_text(wanted)}.", field=where / "input.width")
@@ -217,7 +217,7 @@ class _Planner:
 
     def _add_upscale(self, step_id: str, upscaler: ModelSpec, target: Size, why: str, where: _Path) -> None:
         before = self.steps[-1]
-        kind = self._makes(before)
+        kind = _kind_of(self._makes(before))
         added = self._free_id(f"{step_id}-upscale")
         message = f"{why}, so {upscaler.id} enlarges {_text(_size_of(before))} to {_text(target)}."
         self._adapt(
@@ -241,7 +241,7 @@ class _Planner:
     def _connect(self, given: dict[str, Any], model: ModelSpec, operation: Operation, where: _Path) -> None:
         """Point references at the steps that really deliver, and fill an unmet media input from the step before."""
         for name in missing_media(given, model, operation):
-            if self.steps and self._makes(self.steps[-1]).value == model.operations[operation].fields[name].type:
+            if self.steps and self._makes(self.steps[-1]) in (None, model.operations[operation].fields[name].type):
                 given[name] = {"step": self.steps[-1].id, "output": 0}
         for name, reference in media_references(given):
             if "step" in reference:
@@ -255,6 +255,9 @@ class _Planner:
             known = ", ".join(self.final) or "none"
             raise InvalidInput(f"No earlier step is named {reference['step']!r}; earlier ones: {known}.", field=path)
         kind = self._makes(source)
+        if kind is None:  # which files a workflow makes is known when it has
+            reference["step"] = source.id
+            return
         needed = MEDIA_FIELDS[name.partition(".")[0]]
         if needed is not kind:
             raise InvalidInput(f"Step {source.id!r} makes {kind}, but `{name}` takes {needed}.", field=path)
@@ -265,7 +268,8 @@ class _Planner:
             )
         reference["step"] = source.id
 
-    def _makes(self, step: PlannedStep) -> MediaKind:
+    def _makes(self, step: PlannedStep) -> MediaKind | None:
+        """What comes out of it; None where only the run will tell."""
         return self.catalog.get(step.model).operations[step.operation].output
 
     def _free_id(self, wanted: str) -> str:
@@ -315,6 +319,11 @@ def _takes_all(model: ModelSpec, step: StepCreate) -> bool:
 
 def _without_size(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in SIZE_FIELDS}
+
+
+def _kind_of(made: MediaKind | None) -> MediaKind:
+    assert made is not None, "what has a size to be reached has a kind"
+    return made
 
 
 def _size_of(step: PlannedStep) -> Size:

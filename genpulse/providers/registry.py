@@ -15,6 +15,7 @@ from genpulse.errors import ProviderAuthFailed
 from genpulse.limits import AccountLimits
 from genpulse.net import download
 from genpulse.providers.base import Credentials, Output, Provider
+from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
 from genpulse.providers.kling import Kling
@@ -35,7 +36,9 @@ class Client(Protocol):
     def __call__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> Provider: ...
 
 
-CLIENTS: dict[str, Client] = {client.name: client for client in (Dashscope, Fal, Kling, Minimax, Replicate, Volcengine)}
+CLIENTS: dict[str, Client] = {
+    client.name: client for client in (Comfyui, Dashscope, Fal, Kling, Minimax, Replicate, Volcengine)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ class Accounts:
         account = self._accounts.get(name)
         if account is None:
             raise ProviderAuthFailed(
-                f"This worker has no account at {name}: set GENPULSE_PROVIDERS__{name.upper()}__API_KEY."
+                f"This worker has no account at {name}: set GENPULSE_PROVIDERS__{name.upper()}__… as for the API."
             )
         return account
 

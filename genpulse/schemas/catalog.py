@@ -86,9 +86,12 @@ class SizeRules(Frozen):
 
 
 class OperationSpec(Frozen):
-    """One operation of a model. `sizes` is absent where the output size follows from the input."""
+    """One operation of a model. `sizes` is absent where the output size follows from the input.
 
-    output: MediaKind
+    Without an `output`, files of any kind may come out.
+    """
+
+    output: MediaKind | None = None
     fields: dict[str, FieldSpec]
     sizes: SizeRules | None = None
     images: dict[str, ImageRules] = Field(default_factory=dict)

@@ -18,6 +18,7 @@ class Credentials:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+COMFYUI = Credentials()  # it asks for none
 DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")
 KLING = Credentials(

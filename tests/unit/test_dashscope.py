@@ -168,7 +168,7 @@ async def test_every_model_takes_what_its_entry_says(world: World, name: str, op
     (output,) = made.outputs
     assert output.url is not None
     content = (await world.http.get(output.url)).raise_for_status()
-    assert content.headers["Content-Type"] == {"image": "image/png", "video": "video/mp4"}[spec.output.value]
+    assert content.headers["Content-Type"] == {"image": "image/png", "video": "video/mp4"}[str(spec.output)]
     (job,) = world.simulator.find_jobs(cloud="dashscope")
     assert job.model == MODELS[name].wire.get("model", name)
 

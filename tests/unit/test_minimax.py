@@ -104,7 +104,7 @@ async def test_every_model_makes_what_it_says(
     for output in state.outputs:
         assert output.url is not None
         answer = await world.http.get(output.url)
-        assert answer.headers["Content-Type"].startswith(spec.operations[operation].output)
+        assert answer.headers["Content-Type"].startswith(str(spec.operations[operation].output))
 
 
 # What is sent ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,5 @@
+"""A ComfyUI server, simulated."""
+
+from genpulse.simulator.clouds.comfyui.cloud import Comfyui
+
+__all__ = ["Comfyui"]
