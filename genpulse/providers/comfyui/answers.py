@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from genpulse.errors import GenPulseError, ProviderFailed, ProviderRejected
 from genpulse.providers.wire import Answer
@@ -15,11 +16,32 @@ _MOST_ERRORS = 5
 _MEDIA = ("image/", "video/", "audio/")
 
 
+class _Error(BaseModel):
+    type: str = ""
+    message: str
+    details: str = ""
+    extra_info: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def input(self) -> str:
+        return str(self.extra_info.get("input_name", self.details))
+
+
+class NodeErrors(BaseModel):
+    class_type: str = ""
+    errors: list[_Error]
+
+
+class _Refusal(BaseModel):
+    error: _Error
+    node_errors: dict[str, NodeErrors] = Field(default_factory=dict)
+
+
 class Accepted(BaseModel):
     """Node errors may come along with an acceptance: what is in order runs, the rest is left out."""
 
     prompt_id: str = Field(min_length=1)
-    node_errors: dict[str, Any] = Field(default_factory=dict)
+    node_errors: dict[str, NodeErrors] = Field(default_factory=dict)
 
 
 class Uploaded(BaseModel):
@@ -115,21 +137,22 @@ def refused(answer: Answer) -> GenPulseError | None:
     """A workflow that is not accepted, with the nodes and inputs that are at fault."""
     if answer.status == 500 and not isinstance(answer.data, dict):
         return ProviderRejected("comfyui: a node crashed while the workflow was checked.")
-    if answer.status != 400 or not isinstance(answer.data, dict) or "error" not in answer.data:
+    if answer.status != 400:
         return None
-    error = answer.data["error"]
-    said = str(error.get("message", error)) if isinstance(error, dict) else str(error)
-    nodes = node_errors(answer.data.get("node_errors"))
-    extra = error.get("extra_info", {}) if isinstance(error, dict) else {}
-    where = f" (node {extra['node_id']})" if isinstance(extra, dict) and extra.get("node_id") else ""
-    return ProviderRejected(f"comfyui: {nodes or said}{where}", error_type=str(error.get("type", "")))
+    try:
+        refusal = _Refusal.model_validate(answer.data)
+    except ValidationError:
+        return None
+    where = refusal.error.extra_info.get("node_id")
+    said = told(refusal.node_errors) or refusal.error.message + (f" (node {where})" if where else "")
+    return ProviderRejected(f"comfyui: {said}", error_type=refusal.error.type)
 
 
-def node_errors(told: Any) -> str:
-    """The first errors of nodes in one sentence each, or nothing."""
-    parts = []
-    for node_id, node in told.items() if isinstance(told, dict) else ():
-        for error in node.get("errors", ()) if isinstance(node, dict) else ():
-            given = error.get("extra_info", {}).get("input_name") or error.get("details", "")
-            parts.append(f"node {node_id} ({node.get('class_type')}), input {given}: {error.get('message')}")
-    return "; ".join(parts[:_MOST_ERRORS])
+def told(nodes: Mapping[str, NodeErrors]) -> str:
+    """The first errors of nodes in a clause each, or nothing."""
+    each = (
+        f"node {node_id} ({node.class_type}), input {error.input}: {error.message}"
+        for node_id, node in nodes.items()
+        for error in node.errors
+    )
+    return "; ".join(islice(each, _MOST_ERRORS))

@@ -22,8 +22,8 @@ from genpulse.providers.comfyui.answers import (
     Nothing,
     Queue,
     Uploaded,
-    node_errors,
     refused,
+    told,
 )
 from genpulse.providers.comfyui.graph import Graph
 from genpulse.providers.wire import Wire
@@ -51,7 +51,7 @@ class Comfyui(Provider):
 
     async def submit(self, call: ModelCall) -> Job:
         run_id = str(uuid.uuid5(_NAMESPACE, call.key))
-        if await self._entry(run_id) is not None or (await self._queue()).has(run_id):
+        if (await self._queue()).has(run_id) or await self._entry(run_id) is not None:
             return Job(id=run_id)
         graph = Graph(call.input["workflow"])
         for name, value in _values(call).items():
@@ -65,16 +65,14 @@ class Comfyui(Provider):
         job = Job(id=accepted.prompt_id)
         if accepted.node_errors:  # half a workflow is not what was asked for
             await self.cancel(job)
-            raise ProviderRejected(f"comfyui: {node_errors(accepted.node_errors)}")
+            raise ProviderRejected(f"comfyui: {told(accepted.node_errors)}")
         return job
 
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:  # noqa: ARG002
+        queue = await self._queue()  # first: from here a run goes to the history, never back
+        if queue.has(job.id):
+            return Pending(fraction=await self._fraction(job.id) if queue.runs(job.id) else None)
         entry = await self._entry(job.id)
-        if entry is None:
-            queue = await self._queue()
-            if queue.has(job.id):
-                return Pending(fraction=await self._fraction(job.id) if queue.runs(job.id) else None)
-            entry = await self._entry(job.id)  # it may have gone from one to the other in between
         if entry is None:
             raise JobMissing("comfyui: the run is neither in the queue nor in the history; the server was restarted.")
         if error := entry.failure():
@@ -116,7 +114,7 @@ class Comfyui(Provider):
             async with asyncio.timeout(_LISTEN_SECONDS):
                 async with websockets.connect(url, additional_headers=self._headers, proxy=None) as socket:
                     async for frame in socket:
-                        fraction = _told(frame, run_id)
+                        fraction = _share(frame, run_id)
                         if fraction is not None:
                             return fraction
         return None
@@ -135,7 +133,7 @@ def _files(call: ModelCall) -> list[tuple[str, Media]]:
     ]
 
 
-def _told(frame: str | bytes, run_id: str) -> float | None:
+def _share(frame: str | bytes, run_id: str) -> float | None:
     """The share of the work that a message tells of; binary ones are previews."""
     if isinstance(frame, bytes):
         return None
