@@ -83,5 +83,5 @@ lock: setup ## write constraints.txt from what is installed
 	@mv .constraints.new constraints.txt
 
 clean: ## remove caches and the wheel; .venv, .genpulse and what training left in build stay
-	@rm -rf dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf dist .cache .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
