@@ -138,11 +138,12 @@ def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8900,
     seconds_per_job: Annotated[float, typer.Option(min=0, help="How long a simulated job takes.")] = 2.0,
+    root: Annotated[str | None, typer.Option(help="Cloud that answers without its name in the path too.")] = None,
 ) -> None:
     """Run the simulated clouds, to try GenPulse without an account."""
     from genpulse.cli.simulate import run
 
-    run(host, port, seconds_per_job)
+    run(host, port, seconds_per_job, root)
 
 
 @app.command(rich_help_panel=_SERVERS)

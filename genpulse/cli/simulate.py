@@ -14,9 +14,9 @@ console = Console(highlight=False, soft_wrap=True)
 _GRACE_SECONDS = 1
 
 
-def run(host: str, port: int, seconds_per_job: float) -> None:
+def run(host: str, port: int, seconds_per_job: float, root: str | None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    app = create_simulator(Simulator(Settings(seconds_per_job=seconds_per_job)))
+    app = create_simulator(Simulator(Settings(seconds_per_job=seconds_per_job)), root=root)
     config = uvicorn.Config(
         app,
         host=host,

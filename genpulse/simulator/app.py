@@ -22,8 +22,11 @@ class SimulatorApp(Starlette):
         await super().__call__(scope, receive, send)
 
 
-def create_simulator(world: Simulator | None = None) -> Starlette:
-    """The app of a world. Outside a server, whoever made the world closes it."""
+def create_simulator(world: Simulator | None = None, *, root: str | None = None) -> Starlette:
+    """The app of a world. Outside a server, whoever made the world closes it.
+
+    The cloud named by `root` answers without its name in the path too, for clients that take only a host and a port.
+    """
     world = world or Simulator()
     clouds = [cloud(world) for cloud in CLOUDS]
 
@@ -32,7 +35,7 @@ def create_simulator(world: Simulator | None = None) -> Starlette:
         yield
         await world.aclose()
 
-    return SimulatorApp(
-        routes=[control.mount(world, [cloud.name for cloud in clouds]), *map(exchange.mount, clouds)],
-        lifespan=lifespan,
-    )
+    routes = [control.mount(world, [cloud.name for cloud in clouds])]
+    routes += [exchange.mount(cloud, f"/{cloud.name}") for cloud in clouds]
+    routes += [exchange.mount(cloud, "") for cloud in clouds if cloud.name == root]
+    return SimulatorApp(routes=routes, lifespan=lifespan)

@@ -21,6 +21,7 @@ from genpulse.simulator.faults import (
     Malformed,
     RateLimited,
     ServerError,
+    SlowAnswer,
 )
 from genpulse.simulator.wire import Call, Ending, HangUp, Kind, Refusal, Route
 
@@ -30,8 +31,8 @@ _PROXY_PAGE = (
 )
 
 
-def mount(cloud: Cloud) -> Mount:
-    """A cloud under its name: its routes, its media, and its own way to say that there is nothing else."""
+def mount(cloud: Cloud, path: str) -> Mount:
+    """A cloud under a path: its routes, its media, and its own way to say that there is nothing else."""
     exchange = Exchange(cloud)
     every = [
         Route("GET", "/media/uploads/{id}/{name}", exchange.serve_upload, Kind.MEDIA, public=True),
@@ -39,7 +40,7 @@ def mount(cloud: Cloud) -> Mount:
         *cloud.routes(),
         *(Route(method, "/{path:path}", exchange.serve_nothing) for method in _METHODS),
     ]
-    return Mount(f"/{cloud.name}", routes=exchange.bind(every))
+    return Mount(path, routes=exchange.bind(every))
 
 
 class Exchange:
@@ -64,6 +65,8 @@ class Exchange:
         delay, fault = world.faults.of_call(cloud.name, kind)
         await asyncio.sleep(delay)
         response = self._instead(call, fault) or _spoiled(await self._handle(route, call), fault)
+        if isinstance(fault, SlowAnswer):
+            await asyncio.sleep(fault.seconds)
         if not isinstance(response, HangUp):
             entry.status = response.status_code
         return response

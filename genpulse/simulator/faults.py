@@ -55,6 +55,14 @@ class LostAnswer(_CallFault):
     kinds: frozenset[Kind] = frozenset({Kind.SUBMIT})
 
 
+class SlowAnswer(_CallFault):
+    """The request is served at once, its answer comes late."""
+
+    type: Literal["slow_answer"]
+    kinds: frozenset[Kind] = frozenset({Kind.SUBMIT})
+    seconds: NonNegativeFloat
+
+
 class ConnectionReset(_CallFault):
     """The connection is reset before anything happens."""
 
@@ -151,7 +159,17 @@ class ReorderedCallbacks(_JobFault):
         job.callbacks_reversed = True
 
 
-CallFault = Latency | RateLimited | ServerError | LostAnswer | ConnectionReset | Hung | Malformed | ExpiredMedia
+CallFault = (
+    Latency
+    | RateLimited
+    | ServerError
+    | LostAnswer
+    | SlowAnswer
+    | ConnectionReset
+    | Hung
+    | Malformed
+    | ExpiredMedia
+)
 JobFault = Stuck | Fails | NoOutputs | HiddenAtFirst | Backwards | DuplicatedCallbacks | ReorderedCallbacks
 Fault = CallFault | JobFault
 FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Annotated[Fault, Field(discriminator="type")]])

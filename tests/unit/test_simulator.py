@@ -391,6 +391,22 @@ async def test_faults_of_one_cloud_spare_another(world: World) -> None:
     assert (await world.predict()).status_code == 201
 
 
+async def test_a_slow_answer_comes_after_the_job_was_made(world: World) -> None:
+    await world.faults({"type": "slow_answer", "seconds": 0.3, "times": 1})
+    answer = asyncio.create_task(world.submit("slow"))
+    await asyncio.sleep(0.1)
+    assert (await world.count("slow"), answer.done()) == (1, False)
+    assert (await answer).status_code == 200
+
+
+async def test_one_cloud_may_answer_at_the_root() -> None:
+    app = create_simulator(root="comfyui")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://sim") as client:
+        for path in ("/queue", "/comfyui/queue"):
+            assert (await client.get(path)).json() == {"queue_running": [], "queue_pending": []}
+        assert (await client.get("/_control/jobs")).json()["count"] == 0
+
+
 async def test_lost_answer_leaves_a_job(world: World) -> None:
     await world.faults({"type": "lost_answer", "times": 1})
     with pytest.raises(httpx.RemoteProtocolError):
