@@ -1,0 +1,92 @@
+# requires: dashscope==2.0.2
+"""Both clients of DashScope's SDK make pictures and videos, wait, cancel, list, upload and are refused."""
+
+import sys
+import urllib.request
+from http import HTTPStatus
+from pathlib import Path
+
+import dashscope
+from dashscope import ImageSynthesis, MultiModalConversation, VideoSynthesis
+from dashscope.v2 import errors
+
+URL = f"{sys.argv[1]}/dashscope/api/v1"
+KEY = "sk-sim-key"
+PNG = b"\x89PNG"
+
+dashscope.base_http_api_url = URL
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read()
+
+
+def refused(action, kind):
+    try:
+        action()
+    except kind as error:
+        return error
+    raise AssertionError("it was accepted")
+
+
+# The functions of version 1; their errors are answers.
+
+done = ImageSynthesis.call(model="wan2.5-t2i-preview", prompt="a fox", n=2, size="1280*1280", api_key=KEY)
+assert done.output.task_status == "SUCCEEDED" and len(done.output.results) == 2, done
+pictures = [fetch(result.url) for result in done.output.results]
+assert all(picture.startswith(PNG) for picture in pictures)
+print("two pictures of wan")
+
+done = MultiModalConversation.call(
+    model="qwen-image-2.0-pro",
+    messages=[{"role": "user", "content": [{"text": "a fox"}]}],
+    size="2048*2048",
+    api_key=KEY,
+)
+assert done.status_code == HTTPStatus.OK, done
+assert fetch(done.output.choices[0].message.content[0]["image"]).startswith(PNG)
+print("a picture of qwen within the answer")
+
+frame = Path("frame.png")
+frame.write_bytes(pictures[0])
+task = VideoSynthesis.async_call(
+    model="wan2.5-i2v-preview", prompt="it runs", img_url=f"file://{frame.absolute()}", resolution="720P", api_key=KEY
+)
+assert task.output.task_status == "PENDING", task
+done = VideoSynthesis.wait(task, api_key=KEY)
+assert fetch(done.output.video_url)[4:8] == b"ftyp", done
+print("a video of an uploaded frame")
+
+task = VideoSynthesis.async_call(model="wan2.7-t2v", prompt="never mind", resolution="720P", api_key=KEY)
+assert VideoSynthesis.cancel(task, api_key=KEY).status_code == HTTPStatus.OK
+assert VideoSynthesis.fetch(task, api_key=KEY).output.task_status == "CANCELED"
+late = VideoSynthesis.cancel(task, api_key=KEY)
+assert (late.status_code, late.code) == (HTTPStatus.BAD_REQUEST, "UnsupportedOperation"), late
+listed = VideoSynthesis.list(api_key=KEY, model_name="wan2.7-t2v", status="CANCELED")
+assert task.output.task_id in str(listed), listed
+print("a task cancelled and listed")
+
+wrong = ImageSynthesis.async_call(model="wan2.5-t2i-preview", prompt="a fox", n=1, api_key="wrong")
+assert (wrong.status_code, wrong.code) == (HTTPStatus.UNAUTHORIZED, "InvalidApiKey"), wrong
+
+# The client of version 2 raises.
+
+client = dashscope.Client(api_key=KEY, base_url=URL)
+
+video = client.videos.generate(model="wan2.7-t2v", prompt="a fox runs", resolution="720P", ratio="16:9", duration=5)
+assert fetch(video.video_url)[4:8] == b"ftyp", video
+print("a video of the second client")
+
+job = client.images.jobs.create(model="wan2.6-t2i", prompt="a fox", n=1)
+[link] = client.images.jobs.wait(job.task_id).image_urls
+assert fetch(link).startswith(PNG)
+job = client.images.jobs.create(model="wan2.6-t2i", prompt="never mind", n=1)
+client.images.jobs.cancel(job.task_id)
+refused(lambda: client.images.jobs.cancel(job.task_id), errors.BadRequestError)
+print("a task waited for and one cancelled")
+
+refused(lambda: client.images.generate(model="wan2.5-t2i-preview", prompt="a fox", n=99), errors.BadRequestError)
+wrong_key = dashscope.Client(api_key="wrong", base_url=URL)
+error = refused(lambda: wrong_key.images.generate(model="wan2.6-t2i", prompt="a fox"), errors.AuthenticationError)
+print(f"a wrong key: {error}")
