@@ -19,6 +19,7 @@ from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
 from genpulse.providers.kling import Kling
+from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
 from genpulse.providers.replicate import Replicate
 from genpulse.providers.volcengine import Volcengine
@@ -37,7 +38,7 @@ class Client(Protocol):
 
 
 CLIENTS: dict[str, Client] = {
-    client.name: client for client in (Comfyui, Dashscope, Fal, Kling, Minimax, Replicate, Volcengine)
+    client.name: client for client in (Comfyui, Dashscope, Fal, Kling, Luma, Minimax, Replicate, Volcengine)
 }
 
 

@@ -27,6 +27,7 @@ KLING = Credentials(
     secret_key="sim-secret",  # noqa: S106 - of no account
     webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-kling-ai!!').decode()}",
 )
+LUMA = Credentials(api_key="luma-api-sim-key", access_key="luma-sim-dream-key")
 MINIMAX = Credentials(api_key="sk-api-sim-key")
 REPLICATE = Credentials(
     api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"

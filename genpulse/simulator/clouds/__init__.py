@@ -6,6 +6,7 @@ from genpulse.simulator.clouds.comfyui import Comfyui
 from genpulse.simulator.clouds.dashscope import Dashscope
 from genpulse.simulator.clouds.fal import Fal
 from genpulse.simulator.clouds.kling import Kling
+from genpulse.simulator.clouds.luma import Luma
 from genpulse.simulator.clouds.minimax import Minimax
 from genpulse.simulator.clouds.replicate import Replicate
 from genpulse.simulator.clouds.volcengine import Volcengine
@@ -16,6 +17,7 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Dashscope,
     Fal,
     Kling,
+    Luma,
     Minimax,
     Replicate,
     Volcengine,

@@ -1,0 +1,5 @@
+"""Luma, simulated."""
+
+from genpulse.simulator.clouds.luma.cloud import Luma
+
+__all__ = ["Luma"]
