@@ -1,12 +1,17 @@
 # requires: replicate==1.0.7
-"""Replicate's client runs models and versions, follows, cancels, lists, uploads and is refused."""
+"""Replicate's client runs models and versions, follows, cancels, lists, uploads, is called back and is refused."""
 
 import io
+import json
+import queue
 import sys
+import threading
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from replicate.client import Client
 from replicate.exceptions import ReplicateError
+from replicate.webhook import InvalidSignatureError, Webhooks
 
 URL = f"{sys.argv[1]}/replicate"
 KEY = "r8_sim-key"
@@ -26,6 +31,20 @@ def refused(action, status):
         assert error.status == status, error
         return error
     raise AssertionError("it was accepted")
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Takes callbacks."""
+
+    calls = queue.Queue()
+
+    def do_POST(self):
+        self.calls.put((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"])).decode()))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
 
 
 client = Client(api_token=KEY, base_url=URL)
@@ -63,8 +82,25 @@ assert client.files.delete(file.id)
 assert refused(lambda: client.files.get(file.id), 404)
 print("a file uploaded and deleted")
 
-assert client.accounts.current().username == "sim"
-assert client.webhooks.default.secret().key.startswith("whsec_")
+receiver = HTTPServer(("127.0.0.1", 0), Receiver)
+threading.Thread(target=receiver.serve_forever, daemon=True).start()
+prediction = client.predictions.create(
+    model=MODEL,
+    input={"prompt": "a fox"},
+    webhook=f"http://127.0.0.1:{receiver.server_port}/",
+    webhook_events_filter=["completed"],
+)
+headers, body = Receiver.calls.get(timeout=30)
+told = json.loads(body)
+assert (told["id"], told["status"]) == (prediction.id, "succeeded"), told
+secret = client.webhooks.default.secret()
+Webhooks.validate(headers=headers, body=body, secret=secret, tolerance=60)
+try:
+    Webhooks.validate(headers=headers, body=body.replace("succeeded", "failed"), secret=secret)
+except InvalidSignatureError:
+    print("a callback whose signature holds, and holds no longer for another body")
+else:
+    raise AssertionError("the signature is good for anything")
 
 error = refused(lambda: client.run(MODEL, input={"prompt": "a fox", "num_outputs": 9}), 422)
 assert "num_outputs" in error.detail
