@@ -48,15 +48,38 @@ assert done.status_code == HTTPStatus.OK, done
 assert fetch(done.output.choices[0].message.content[0]["image"]).startswith(PNG)
 print("a picture of qwen within the answer")
 
-frame = Path("frame.png")
-frame.write_bytes(pictures[0])
-task = VideoSynthesis.async_call(
-    model="wan2.5-i2v-preview", prompt="it runs", img_url=f"file://{frame.absolute()}", resolution="720P", api_key=KEY
-)
-assert task.output.task_status == "PENDING", task
-done = VideoSynthesis.wait(task, api_key=KEY)
-assert fetch(done.output.video_url)[4:8] == b"ftyp", done
-print("a video of an uploaded frame")
+file = Path("frame.png")
+file.write_bytes(pictures[0])
+frame = f"file://{file.absolute()}"  # which the client uploads
+edits = [
+    ImageSynthesis.async_call(model="wan2.5-i2i-preview", prompt="at night", images=[frame, frame], api_key=KEY),
+    ImageSynthesis.async_call(
+        model="wanx2.1-imageedit",
+        function="super_resolution",
+        prompt="larger",
+        base_image_url=frame,
+        upscale_factor=2,
+        api_key=KEY,
+    ),
+]
+media = [{"type": "first_frame", "url": frame}, {"type": "last_frame", "url": frame}]
+videos = [
+    VideoSynthesis.async_call(
+        model="wan2.5-i2v-preview", prompt="it runs", img_url=frame, resolution="720P", api_key=KEY
+    ),
+    VideoSynthesis.async_call(
+        model="wan2.2-kf2v-flash", prompt="it turns", first_frame_url=frame, last_frame_url=frame, api_key=KEY
+    ),
+    VideoSynthesis.async_call(model="wan2.7-i2v", prompt="it turns", media=media, resolution="720P", api_key=KEY),
+    VideoSynthesis.async_call(model="wan2.6-r2v", prompt="it waits", reference_urls=[frame], api_key=KEY),
+]
+for task in [*edits, *videos]:
+    assert task.status_code == HTTPStatus.OK and task.output.task_status == "PENDING", task
+for task in edits:
+    assert fetch(ImageSynthesis.wait(task, api_key=KEY).output.results[0].url).startswith(PNG)
+for task in videos:
+    assert fetch(VideoSynthesis.wait(task, api_key=KEY).output.video_url)[4:8] == b"ftyp"
+print("an edited picture, a larger one, and four videos of uploaded frames")
 
 task = VideoSynthesis.async_call(model="wan2.7-t2v", prompt="never mind", resolution="720P", api_key=KEY)
 assert VideoSynthesis.cancel(task, api_key=KEY).status_code == HTTPStatus.OK
