@@ -63,7 +63,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulat
         simulator.close()
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
