@@ -18,10 +18,12 @@ from genpulse.providers.base import Credentials, Output, Provider
 from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
+from genpulse.providers.google import Google
 from genpulse.providers.kling import Kling
 from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
 from genpulse.providers.replicate import Replicate
+from genpulse.providers.vidu import Vidu
 from genpulse.providers.volcengine import Volcengine
 from genpulse.settings import ProviderSettings
 
@@ -38,7 +40,19 @@ class Client(Protocol):
 
 
 CLIENTS: dict[str, Client] = {
-    client.name: client for client in (Comfyui, Dashscope, Fal, Kling, Luma, Minimax, Replicate, Volcengine)
+    client.name: client
+    for client in (
+        Comfyui,
+        Dashscope,
+        Fal,
+        Google,
+        Kling,
+        Luma,
+        Minimax,
+        Replicate,
+        Vidu,
+        Volcengine,
+    )
 }
 
 

@@ -21,6 +21,11 @@ class Credentials:
 COMFYUI = Credentials()  # it asks for none
 DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")
+GOOGLE = Credentials(
+    api_key="AIza-sim-key",
+    access_key="ya29.sim-token",
+    options={"project": "sim-project", "location": "us-central1"},
+)
 KLING = Credentials(
     api_key="api-key-kling-sim",
     access_key="sim-access-key",
@@ -32,4 +37,5 @@ MINIMAX = Credentials(api_key="sk-api-sim-key")
 REPLICATE = Credentials(
     api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"
 )
+VIDU = Credentials(api_key="vda_sim-key")
 VOLCENGINE = Credentials(api_key="sim-ark-key", access_key="AKLTsim", secret_key="sim-volcengine-secret")  # noqa: S106 - of no account

@@ -10,7 +10,7 @@ from typing import Any
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.queues import provider_queue
 
-CLOUDS = ("comfyui", "dashscope", "fal", "kling", "luma", "minimax", "replicate", "volcengine")
+CLOUDS = ("comfyui", "dashscope", "fal", "google", "kling", "luma", "minimax", "replicate", "vidu", "volcengine")
 
 
 def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from genpulse.simulator.clouds.comfyui import Comfyui
 from genpulse.simulator.clouds.dashscope import Dashscope
 from genpulse.simulator.clouds.fal import Fal
+from genpulse.simulator.clouds.google import Google
 from genpulse.simulator.clouds.kling import Kling
 from genpulse.simulator.clouds.luma import Luma
 from genpulse.simulator.clouds.minimax import Minimax
 from genpulse.simulator.clouds.replicate import Replicate
+from genpulse.simulator.clouds.vidu import Vidu
 from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.core import Cloud
 
@@ -16,9 +18,11 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Comfyui,
     Dashscope,
     Fal,
+    Google,
     Kling,
     Luma,
     Minimax,
     Replicate,
+    Vidu,
     Volcengine,
 )
