@@ -23,6 +23,7 @@ from genpulse.providers.kling import Kling
 from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
 from genpulse.providers.replicate import Replicate
+from genpulse.providers.tencent import Tencent
 from genpulse.providers.vidu import Vidu
 from genpulse.providers.volcengine import Volcengine
 from genpulse.settings import ProviderSettings
@@ -41,18 +42,7 @@ class Client(Protocol):
 
 CLIENTS: dict[str, Client] = {
     client.name: client
-    for client in (
-        Comfyui,
-        Dashscope,
-        Fal,
-        Google,
-        Kling,
-        Luma,
-        Minimax,
-        Replicate,
-        Vidu,
-        Volcengine,
-    )
+    for client in (Comfyui, Dashscope, Fal, Google, Kling, Luma, Minimax, Replicate, Tencent, Vidu, Volcengine)
 }
 
 

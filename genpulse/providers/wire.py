@@ -96,6 +96,16 @@ class Wire:
         """Send what may be billed. Raises OutcomeUnknown for an answer that is lost or cannot be read."""
         return await self._exchange(method, path, into, OutcomeUnknown, sent)
 
+    async def pay_file(self, method: str, path: str, **sent: Any) -> bytes:
+        """Send what may be billed and is answered with the file itself. Raises OutcomeUnknown where none comes."""
+        answer = await self._send(method, path, OutcomeUnknown, sent)
+        error = self._refuse(answer) or self._error(answer, OutcomeUnknown)
+        if error is not None:
+            raise error
+        if not answer.content:
+            raise OutcomeUnknown(f"{self.cloud} answered without a file.")
+        return answer.content
+
     async def _exchange(
         self, method: str, path: str, into: type[Read], lost: type[GenPulseError], sent: Mapping[str, Any]
     ) -> Read:

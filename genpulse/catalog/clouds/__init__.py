@@ -10,7 +10,19 @@ from typing import Any
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.queues import provider_queue
 
-CLOUDS = ("comfyui", "dashscope", "fal", "google", "kling", "luma", "minimax", "replicate", "vidu", "volcengine")
+CLOUDS = (
+    "comfyui",
+    "dashscope",
+    "fal",
+    "google",
+    "kling",
+    "luma",
+    "minimax",
+    "replicate",
+    "tencent",
+    "vidu",
+    "volcengine",
+)
 
 
 def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:

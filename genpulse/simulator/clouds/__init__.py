@@ -10,6 +10,7 @@ from genpulse.simulator.clouds.kling import Kling
 from genpulse.simulator.clouds.luma import Luma
 from genpulse.simulator.clouds.minimax import Minimax
 from genpulse.simulator.clouds.replicate import Replicate
+from genpulse.simulator.clouds.tencent import Tencent
 from genpulse.simulator.clouds.vidu import Vidu
 from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.core import Cloud
@@ -23,6 +24,7 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Luma,
     Minimax,
     Replicate,
+    Tencent,
     Vidu,
     Volcengine,
 )

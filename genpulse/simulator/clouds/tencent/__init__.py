@@ -1,0 +1,7 @@
+"""Tencent Cloud, simulated."""
+
+from __future__ import annotations
+
+from genpulse.simulator.clouds.tencent.cloud import Tencent
+
+__all__ = ["Tencent"]
