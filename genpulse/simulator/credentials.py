@@ -37,11 +37,11 @@ MINIMAX = Credentials(api_key="sk-api-sim-key")
 REPLICATE = Credentials(
     api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"
 )
-VIDU = Credentials(api_key="vda_sim-key")
 TENCENT = Credentials(
     api_key="sk-sim-tokenhub-key",
     access_key="AKIDsim",
     secret_key="sim-tencent-secret",  # noqa: S106 - of no account
     options={"region": "ap-guangzhou", "sub_app_id": "1500000001", "bucket": "sim-1250000000"},
 )
+VIDU = Credentials(api_key="vda_sim-key")
 VOLCENGINE = Credentials(api_key="sim-ark-key", access_key="AKLTsim", secret_key="sim-volcengine-secret")  # noqa: S106 - of no account
