@@ -1,0 +1,5 @@
+"""Google, simulated."""
+
+from genpulse.simulator.clouds.google.cloud import Google
+
+__all__ = ["Google"]
