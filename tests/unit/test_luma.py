@@ -26,7 +26,7 @@ from genpulse.errors import (
 )
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
 from genpulse.providers.luma import Luma
-from genpulse.providers.luma.model import change
+from genpulse.providers.luma.model import ModelWire, change
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator.clouds.luma import Luma as Simulated
@@ -129,6 +129,16 @@ async def test_every_model_makes_what_it_says(
 
 def test_what_the_router_may_choose() -> None:
     assert {spec.name for spec in SPECS.values() if not spec.hidden} == {"uni-1", "uni-1-max", "ray-3.2"}
+
+
+def test_dream_machine_is_given_addresses_of_pictures() -> None:
+    """And of nothing else: what is not marked so is sent along, which it does not take."""
+    for spec, operation in ALL:
+        is_dream = ModelWire.model_validate(spec.wire_of(operation)).form.is_dream
+        offered = spec.operations[operation]
+        pictures = {name for name in offered.fields if MEDIA_FIELDS.get(name) is MediaKind.IMAGE}
+        assert offered.images.keys() == pictures
+        assert {rules.encodings == ("url",) for rules in offered.images.values()} <= {is_dream}
 
 
 # What is sent to the Agents API ---------------------------------------------------------------------------------------

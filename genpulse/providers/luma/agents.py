@@ -93,7 +93,7 @@ class Agents:
         self._wire = Wire("luma", base_url, client, headers=headers, refuse=refused_by_agents)
 
     async def submit(self, call: ModelCall, wire: ModelWire) -> Job:
-        # The key comes back in answers and is what Luma's support asks for; it prevents no second job.
+        # The key comes back with the answer, and names the call in Luma's records; it prevents no second job.
         marked = {"X-Request-Id": call.key}
         made = await self._wire.pay("POST", "/generations", Generation, json=body_of(call, wire), headers=marked)
         return Job(id=made.id)
