@@ -102,9 +102,7 @@ def body_of(call: ModelCall, wire: ModelWire) -> dict[str, Any]:
 
 
 def _video(call: ModelCall, wire: ModelWire) -> MakeRequest:
-    return _image(call, wire).model_copy(
-        update={"duration": _seconds(call, wire), "audio": call.input.get("audio")}
-    )
+    return _image(call, wire).model_copy(update={"duration": _seconds(call, wire), "audio": call.input.get("audio")})
 
 
 def _image(call: ModelCall, wire: ModelWire) -> MakeRequest:
@@ -178,7 +176,7 @@ def _pictures(call: ModelCall, *names: str) -> list[str] | None:
 
 
 def _address(call: ModelCall, name: str) -> str | None:
-    """Videos and sounds are taken by URL only. An earlier result may be named by an option in place of a video."""
+    """Videos and sounds are taken by URL only."""
     file: Media | None = call.one(name)
     if file is None:
         return None
