@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,26 @@ class RunningSimulator:
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator]:
+def ahead(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Environments are built while programs wait for jobs; each process of the run begins with another one.
+
+    What goes wrong here goes wrong again in the test that needs the environment, and is told there.
+    """
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    selected = [item.callspec.params.get("program") for item in items]
+    wanted = [program for program in PROGRAMS if program in selected]
+    random.SystemRandom().shuffle(wanted)
+    with ThreadPoolExecutor(1) as pool:
+        for program in wanted:
+            pool.submit(_python_of, program)
+        yield
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def running(ahead: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator]:
     log = tmp_path_factory.mktemp("simulator") / "log"
+    # ComfyUI's own programs know hosts and no paths.
     command = [str(Path(sys.executable).with_name("genpulse")), "simulate", "--port", "0", "--root", "comfyui"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -95,9 +115,13 @@ def simulator(running: RunningSimulator) -> RunningSimulator:
     return running
 
 
+def _python_of(program: Path) -> Path:
+    return environment(requirements(program))
+
+
 def run(program: Path, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Sees nothing of this process: no settings, no keys, no proxies, no modules that lie about."""
-    command = [str(environment(requirements(program))), "-I", "-u", str(program), url]
+    command = [str(_python_of(program)), "-I", "-u", str(program), url]
     inherited = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8", "NO_PROXY": "*"}
     try:
         return subprocess.run(
