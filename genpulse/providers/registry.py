@@ -22,6 +22,7 @@ from genpulse.providers.google import Google
 from genpulse.providers.kling import Kling
 from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
+from genpulse.providers.openai import Openai
 from genpulse.providers.replicate import Replicate
 from genpulse.providers.tencent import Tencent
 from genpulse.providers.vidu import Vidu
@@ -42,7 +43,7 @@ class Client(Protocol):
 
 CLIENTS: dict[str, Client] = {
     client.name: client
-    for client in (Comfyui, Dashscope, Fal, Google, Kling, Luma, Minimax, Replicate, Tencent, Vidu, Volcengine)
+    for client in (Comfyui, Dashscope, Fal, Google, Kling, Luma, Minimax, Openai, Replicate, Tencent, Vidu, Volcengine)
 }
 
 

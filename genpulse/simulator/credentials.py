@@ -34,6 +34,7 @@ KLING = Credentials(
 )
 LUMA = Credentials(api_key="luma-api-sim-key", access_key="luma-sim-dream-key")
 MINIMAX = Credentials(api_key="sk-api-sim-key")
+OPENAI = Credentials(api_key="sk-sim-openai-key")
 REPLICATE = Credentials(
     api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"
 )

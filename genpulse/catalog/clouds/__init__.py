@@ -18,6 +18,7 @@ CLOUDS = (
     "kling",
     "luma",
     "minimax",
+    "openai",
     "replicate",
     "tencent",
     "vidu",

@@ -9,6 +9,7 @@ from genpulse.simulator.clouds.google import Google
 from genpulse.simulator.clouds.kling import Kling
 from genpulse.simulator.clouds.luma import Luma
 from genpulse.simulator.clouds.minimax import Minimax
+from genpulse.simulator.clouds.openai import Openai
 from genpulse.simulator.clouds.replicate import Replicate
 from genpulse.simulator.clouds.tencent import Tencent
 from genpulse.simulator.clouds.vidu import Vidu
@@ -23,6 +24,7 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Kling,
     Luma,
     Minimax,
+    Openai,
     Replicate,
     Tencent,
     Vidu,
