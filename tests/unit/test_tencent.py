@@ -24,7 +24,8 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
+from genpulse.planning.inputs import check_input
+from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Output, Pending
 from genpulse.providers.tencent import Tencent
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
@@ -48,8 +49,9 @@ VALUES: dict[str, Any] = {
 }
 #: One of each interface.
 VOD, VOD_PICTURE, JOB, HUB, HUB_TASK = "kling-3.0", "kling-image-3.0", "vclm-kling-3.0", "hy-video-1.5", "yt-video-2.0"
+PRO = "text-to-image-pro"
 SYNC = ["refine-image", "enhance-image", "hy-image-3.0", "ci-super-resolution"]
-TASKS = [VOD, VOD_PICTURE, JOB, HUB, HUB_TASK]
+TASKS = [VOD, VOD_PICTURE, JOB, PRO, HUB, HUB_TASK]
 Files = dict[MediaKind, Media]
 
 
@@ -175,6 +177,7 @@ async def test_a_video_between_two_pictures_by_way_of_vod(world: World[Tencent],
         "TasksPriority": 5,
     }
     assert state.usage == {"output_seconds": 10}
+    assert state.parameters == {"width": 1920, "height": 1080, "duration": 10}
 
 
 async def test_a_video_is_edited_from_its_address(world: World[Tencent], files: Files) -> None:
@@ -215,6 +218,22 @@ async def test_a_size_of_ones_own_is_json_in_json(world: World[Tencent]) -> None
     assert json.loads(given["AdditionalParameters"]) == {"size": "728x1024"}
     job = world.simulator.find_jobs()[-1]
     assert (job.media[0].width, job.media[0].height) == (728, 1024)
+
+
+async def test_a_picture_as_a_job_of_aiart(world: World[Tencent]) -> None:
+    await world.made(call(PRO, None, prompt="a fox", width=1280, height=720, options={"Engine": "engine2"}))
+    assert world.sent() == {"Prompt": "a fox", "Resolution": "1280:720", "Engine": "engine2"}
+
+
+async def test_pictures_that_were_refused_are_left_out() -> None:
+    told = {"JobStatusCode": "5", "ResultImage": ["https://x/1", ""], "ResultDetails": ["Success", "Refused"]}
+    state = await answering(200, {"Response": told}).poll(Job(id="1"), call(PRO, None))
+    assert isinstance(state, Finished)
+    assert [output.url for output in state.outputs] == ["https://x/1"]
+    told = {"JobStatusCode": "5", "ResultImage": ["https://x/1"]}
+    state = await answering(200, {"Response": told}).poll(Job(id="1"), call(PRO, None))
+    assert isinstance(state, Finished)
+    assert len(state.outputs) == 1
 
 
 @pytest.mark.parametrize(
@@ -328,8 +347,7 @@ async def test_a_picture_leaves_the_bucket_when_it_fails(world: World[Tencent], 
     ("model", "given", "field", "words"),
     [
         ("hailuo-2.3", {"duration": 8.0}, "duration", "6 or 10"),
-        ("os-2.0", {"duration": 6.0}, "duration", "4, 8 or 12"),
-        ("vclm-kling-1.6", {"duration": 7.0}, "duration", "5 or 10"),
+        ("hailuo-02", {"duration": 7.0}, "duration", "6 or 10"),
     ],
 )
 async def test_what_does_not_go_together_is_refused(
@@ -342,12 +360,36 @@ async def test_what_does_not_go_together_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("model", "operation", "field", "right"),
+    [
+        ("os-2.0", TEXT, "duration", {4, 8, 12}),
+        ("gv-3.1", TEXT, "duration", {8}),
+        ("vclm-kling-1.6", TEXT, "duration", {5, 10}),
+        ("vclm-human-actor", PICTURE, "fps", {25, 50}),
+        ("ci-super-resolution", Operation.IMAGE_UPSCALE, "scale", {2, 4}),
+        ("kling-image-3.0", Operation.TEXT_TO_IMAGE, "count", set(range(1, 10))),
+    ],
+)
+def test_the_catalogue_takes_these_numbers_and_no_others(
+    model: str, operation: Operation, field: str, right: set[int]
+) -> None:
+    fields = SPECS[model].operations[operation].fields
+    given: dict[str, Any] = {"prompt": "a fox", "image": {}, "audio": {}}
+    asked = {name: one for name, one in given.items() if name in fields and fields[name].required}
+    for value in range(1, 61):
+        if value in right:
+            check_input(asked | {field: value}, SPECS[model], operation, "input")
+        else:
+            with pytest.raises(InvalidInput, match=field):
+                check_input(asked | {field: value}, SPECS[model], operation, "input")
+
+
+@pytest.mark.parametrize(
     ("model", "given", "field"),
     [
         ("vclm-kling-2.6", {"audio": True}, "audio"),
         ("vclm-vidu-q2-pro", {"duration": 9.0}, "duration"),
         ("vclm-image-to-video", {"fps": 25}, "fps"),
-        ("ci-super-resolution", {"scale": 3}, "scale"),
     ],
 )
 async def test_what_does_not_go_with_pictures_is_refused(
@@ -561,7 +603,7 @@ async def test_an_error_of_the_bucket(files: Files, status: int, code: str, kind
 
 
 @pytest.mark.parametrize("body", [{}, {"Response": {}}, {"Response": {"RequestId": "1"}}, {"Response": "x"}, [], "x"])
-@pytest.mark.parametrize("model", [VOD, VOD_PICTURE, JOB, HUB])
+@pytest.mark.parametrize("model", [VOD, VOD_PICTURE, JOB, PRO, HUB])
 async def test_an_answer_without_a_task_is_no_answer(model: str, body: object) -> None:
     with pytest.raises(OutcomeUnknown):
         await answering(200, body).submit(call(model, None, prompt="a fox"))
@@ -722,7 +764,7 @@ async def test_done_without_a_file_is_passed_on(world: World[Tencent], files: Fi
 
 LOSSES = [
     (model, fault)
-    for model in (JOB, HUB, HUB_TASK, "refine-image", "hy-image-3.0", "ci-super-resolution")
+    for model in (JOB, PRO, HUB, HUB_TASK, "refine-image", "hy-image-3.0", "ci-super-resolution")
     for fault in ("lost_answer", "malformed", "hung", "connection_reset")
     if (model, fault) != ("ci-super-resolution", "malformed")  # half a file shows only when it is read
 ]
@@ -795,6 +837,14 @@ async def test_too_many_jobs_of_one_kind(files: Files) -> None:
         with pytest.raises(ProviderThrottled, match="JobNumExceed"):
             await world.account().submit(least(JOB, files))
         await world.account().submit(least("vclm-vidu-q2", files))
+
+
+@pytest.mark.parametrize(("told", "usage"), [("2.5", {"credits": 2.5}), (3, {"credits": 3}), ("", {}), ("two", {})])
+async def test_what_vclm_has_spent_is_told_as_far_as_it_is_a_number(told: object, usage: dict[str, float]) -> None:
+    done = {"Status": "DONE", "ResultVideoUrl": "https://x/1", "FinalUnitDeduction": told, "Duration": "?"}
+    cloud = answering(200, {"Response": done})
+    state = await cloud.poll(Job(id="1", handle={"action": "TextToVideoJob"}), call(JOB))
+    assert state == Finished(outputs=[Output(url="https://x/1")], usage=usage)
 
 
 @pytest.mark.parametrize("state", ["cancelled", "expired"])

@@ -59,6 +59,8 @@ class Tencent(Provider):
                 return await _needed(self._jobs, _PAIR).submit(call)
             case Product.PICTURE:
                 return await _needed(self._pictures, _PAIR).make(call)
+            case Product.PICTURE_JOB:
+                return await _needed(self._pictures, _PAIR).submit(call)
             case Product.PROCESS:
                 return await _needed(self._process, f"{_PAIR}, and `bucket` in the options,").make(call)
         return await _needed(self._hub, "api_key").submit(call)
@@ -69,6 +71,8 @@ class Tencent(Provider):
                 return await _needed(self._vod, _PAIR).poll(job)
             case Product.JOB:
                 return await _needed(self._jobs, _PAIR).poll(job)
+            case Product.PICTURE_JOB:
+                return await _needed(self._pictures, _PAIR).poll(job, call)
         return await _needed(self._hub, "api_key").poll(job, call)
 
 

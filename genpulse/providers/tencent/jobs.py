@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any
 
 import httpx
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from genpulse.errors import InvalidInput
 from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.tencent.api3 import Api, Pascal
 from genpulse.providers.tencent.errors import failure
-from genpulse.providers.tencent.model import ModelWire, link, needed, wire_of, with_options
+from genpulse.providers.tencent.model import ModelWire, duration, link, needed, wire_of, with_options
 
 _DONE, _FAILED = "DONE", frozenset({"FAIL", "STOP"})
 
@@ -51,6 +52,17 @@ class JobRequest(Pascal):
     callback_url: str | None = None
 
 
+def _number(told: Any) -> float | None:
+    """A number or its text. What is neither must not keep a video back."""
+    try:
+        return float(told)
+    except (TypeError, ValueError):
+        return None
+
+
+Told = Annotated[float | None, BeforeValidator(_number)]
+
+
 class _Submitted(Pascal):
     job_id: str = Field(min_length=1)
 
@@ -62,9 +74,9 @@ class _Described(Pascal):
     error_code: str | None = None
     error_message: str | None = None
     result_video_url: str | None = None
-    credits: float | None = None
-    final_unit_deduction: float | str | None = None
-    duration: float | str | None = None
+    credits: Told = None
+    final_unit_deduction: Told = None
+    duration: Told = None
 
 
 class Jobs:
@@ -89,17 +101,15 @@ class Jobs:
         units = found.credits if found.credits is not None else found.final_unit_deduction
         return Finished(
             outputs=[Output(url=found.result_video_url)] if found.result_video_url else [],
-            parameters={"duration": float(found.duration)} if found.duration else {},
-            usage={"credits": float(units)} if units not in (None, "") else {},
+            parameters={"duration": found.duration} if found.duration else {},
+            usage={"credits": units} if units is not None else {},
         )
 
 
 def _kling(call: ModelCall, wire: ModelWire) -> JobRequest:
     given, sound = call.input, call.input.get("audio")
     first, last = call.one("image"), call.one("last_image")
-    seconds = int(given["duration"]) if "duration" in given else None
-    if wire.version == "old" and seconds not in (None, 5, 10):
-        raise InvalidInput(f"`duration` of {call.model} is 5 or 10.", field="duration")
+    seconds = duration(call, wire)
     if sound and last is not None and wire.loud_mode:
         raise InvalidInput(f"{call.model} makes no sound with `last_image`.", field="audio")
     return JobRequest(
@@ -118,16 +128,13 @@ def _kling(call: ModelCall, wire: ModelWire) -> JobRequest:
 
 
 def _vidu(call: ModelCall, wire: ModelWire) -> JobRequest:
-    given, last = call.input, call.one("last_image")
-    seconds = int(given["duration"]) if "duration" in given else None
-    if last is not None and wire.most_with_last and (seconds or 0) > wire.most_with_last:
-        raise InvalidInput(f"With `last_image` it is at most {wire.most_with_last} seconds.", field="duration")
+    given = call.input
     files = [file for name in ("image", "last_image", "reference_images") for file in call.media.get(name, ())]
     return JobRequest(
         model=wire.model,
         prompt=given.get("prompt"),
         images=[file.data_url() for file in files] or None,
-        duration=seconds,
+        duration=duration(call, wire),
         resolution=given.get("resolution"),
         aspect_ratio=given.get("aspect_ratio"),
         audio=given.get("audio"),
@@ -149,8 +156,6 @@ def _general(call: ModelCall, wire: ModelWire) -> JobRequest:  # noqa: ARG001 - 
 
 def _actor(call: ModelCall, wire: ModelWire) -> JobRequest:  # noqa: ARG001
     given = call.input
-    if given.get("fps", 50) not in (25, 50):
-        raise InvalidInput(f"`fps` of {call.model} is 25 or 50.", field="fps")
     return JobRequest(
         image_base64=needed(call, "image").base64(),
         audio_url=link(call, "audio"),

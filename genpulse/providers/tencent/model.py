@@ -19,6 +19,7 @@ class Product(StrEnum):
     VOD_IMAGE = "vod-image"
     JOB = "job"
     PICTURE = "picture"
+    PICTURE_JOB = "picture-job"
     HUB_PICTURE = "hub-picture"
     HUB_LITE = "hub-lite"
     HUB_VIDEO = "hub-video"
@@ -46,6 +47,8 @@ class ModelWire(BaseModel):
     """What a video given to this model is: to be edited (`base`), for one."""
     exact_size: bool = False
     """Whether width and height are told, in a way of their own."""
+    seconds: tuple[int, ...] = ()
+    """The only durations, where the catalogue cannot say it as a range."""
     most_with_last: int | None = None
     """Seconds that can be had between two pictures, where that is less."""
     loud_mode: str | None = None
@@ -68,6 +71,19 @@ def resolution(call: ModelCall, wire: ModelWire) -> str | None:
     if given is None:
         return None
     return given.upper() if given[-1] in wire.upper else given
+
+
+def duration(call: ModelCall, wire: ModelWire) -> int | None:
+    """In whole seconds. Raises InvalidInput for a duration that cannot be had."""
+    if "duration" not in call.input:
+        return None
+    seconds = int(call.input["duration"])
+    if wire.seconds and seconds not in wire.seconds:
+        known = " or ".join(map(str, wire.seconds))
+        raise InvalidInput(f"`duration` of {call.model} is {known}.", field="duration")
+    if call.one("last_image") and wire.most_with_last and seconds > wire.most_with_last:
+        raise InvalidInput(f"With `last_image` it is at most {wire.most_with_last} seconds.", field="duration")
+    return seconds
 
 
 def needed(call: ModelCall, name: str) -> Media:

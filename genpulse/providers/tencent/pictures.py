@@ -1,18 +1,21 @@
-"""aiart and tiia: pictures from pictures, made within the answer."""
+"""aiart and tiia: pictures from pictures, made within the answer, and pictures from text as jobs."""
 
 from __future__ import annotations
 
 import base64
+from itertools import zip_longest
 
 import httpx
-from pydantic import Base64Bytes
+from pydantic import Base64Bytes, Field
 
 from genpulse.errors import InvalidInput
-from genpulse.providers.base import Finished, ModelCall, Output
+from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.tencent.api3 import Api, Pascal
+from genpulse.providers.tencent.errors import failure
 from genpulse.providers.tencent.model import needed, wire_of, with_options
 
 _ENHANCE = "EnhanceImage"
+_FAILED, _DONE, _MADE = "4", "5", "Success"
 _MOST_TEXT = {"aiart": 6_000_000, _ENHANCE: 4_000_000}  # of base64
 
 
@@ -24,6 +27,11 @@ class PictureRequest(Pascal):
     mask: str | None = None
     prompt: str | None = None
     rsp_img_type: str = "url"
+
+
+class JobRequest(Pascal):
+    prompt: str
+    resolution: str | None = None
 
 
 class EnhanceRequest(Pascal):
@@ -38,8 +46,27 @@ class _Enhanced(Pascal):
     enhanced_image: Base64Bytes | None = None
 
 
+class _Submitted(Pascal):
+    job_id: str = Field(min_length=1)
+
+
+class _Queried(Pascal):
+    """Of several pictures each has a word of its own."""
+
+    job_status_code: str
+    job_error_code: str | None = None
+    job_error_msg: str | None = None
+    result_image: list[str] = Field(default_factory=list)
+    result_details: list[str] = Field(default_factory=list)
+
+    def links(self) -> list[str]:
+        return [
+            link for link, word in zip_longest(self.result_image, self.result_details) if link and word in (None, _MADE)
+        ]
+
+
 class Pictures:
-    """Has neither keys nor jobs: a call whose answer was lost stays unknown."""
+    """Has neither keys nor a list: a call whose answer was lost stays unknown."""
 
     def __init__(
         self, aiart_url: str, tiia_url: str, client: httpx.AsyncClient, *, keys: tuple[str, str], region: str
@@ -61,6 +88,21 @@ class Pictures:
         body = with_options(request.body() | wire.always, call.options)
         made = await self._aiart.pay(wire.action, _Made, body, patient=True)
         return Finished(outputs=_picture(made.result_image))
+
+    async def submit(self, call: ModelCall) -> Job:
+        size = f"{call.input['width']}:{call.input['height']}" if "width" in call.input else None
+        request = JobRequest(prompt=call.input["prompt"], resolution=size)
+        wire = wire_of(call)
+        body = with_options(request.body() | wire.always, call.options)
+        return Job(id=(await self._aiart.pay(f"Submit{wire.action}", _Submitted, body)).job_id)
+
+    async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:
+        found = await self._aiart.ask(f"Query{wire_of(call).action}", _Queried, {"JobId": job.id})
+        if found.job_status_code == _FAILED:
+            raise failure(found.job_error_code or "", found.job_error_msg or "the job failed")
+        if found.job_status_code != _DONE:
+            return Pending()
+        return Finished(outputs=[Output(url=link) for link in found.links()])
 
     async def _enhance(self, call: ModelCall) -> Finished:
         body = EnhanceRequest(image_base64=_sent_along(call, _MOST_TEXT[_ENHANCE])).body()

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, SecretStr, model_validator
 
-from genpulse.errors import GenPulseError, InvalidInput
+from genpulse.errors import GenPulseError
 from genpulse.providers.base import Finished, ModelCall, Output
 from genpulse.providers.signatures import SignedAuth, TencentCosSigner
 from genpulse.providers.tencent.api3 import PATIENCE
@@ -57,8 +57,5 @@ def _path(call: ModelCall) -> str:
 def _query(call: ModelCall) -> dict[str, str]:
     query = {"ci-process": wire_of(call).action}
     if "scale" in call.input:
-        scale = int(call.input["scale"])
-        if scale not in (2, 4):
-            raise InvalidInput(f"`scale` of {call.model} is 2 or 4.", field="scale")
-        query["magnify"] = str(scale)
+        query["magnify"] = str(int(call.input["scale"]))
     return query | {name: str(value) for name, value in call.options.items()}

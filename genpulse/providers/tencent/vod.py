@@ -20,7 +20,7 @@ from genpulse.errors import (
 from genpulse.providers.base import Finished, Job, Media, ModelCall, Output, Pending
 from genpulse.providers.tencent.api3 import Api, Pascal
 from genpulse.providers.tencent.errors import failure
-from genpulse.providers.tencent.model import ModelWire, Product, resolution, wire_of, with_options
+from genpulse.providers.tencent.model import ModelWire, Product, duration, resolution, wire_of, with_options
 
 _LONGEST_SESSION = 50
 _MOST_BYTES = 7 * 2**20  # of all files that are sent along
@@ -76,17 +76,24 @@ class _Created(Pascal):
     task_id: str = Field(min_length=1)
 
 
+class _Facts(Pascal):
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+
+
 class _File(Pascal):
     file_url: str | None = None
+    meta_data: _Facts | None = None
 
 
 class _Usage(Pascal):
     output_seconds: float | None = None
     input_seconds: float | None = None
     total_seconds: float | None = None
-    input_image_count: int | None = None
-    input_tokens: int | None = None
-    thought_tokens: int | None = None
+    input_image_count: float | None = None
+    input_tokens: float | None = None
+    thought_tokens: float | None = None
 
 
 class _Made(Pascal):
@@ -199,24 +206,14 @@ def _request(call: ModelCall, wire: ModelWire) -> TaskRequest:
 
 def _output(call: ModelCall, wire: ModelWire) -> OutputConfig:
     given = call.input
-    seconds, sound = given.get("duration"), given.get("audio")
-    _check_seconds(call, wire, seconds)
+    sound = given.get("audio")
     return OutputConfig(
-        duration=int(seconds) if seconds is not None else None,
+        duration=duration(call, wire),
         resolution=resolution(call, wire),
         aspect_ratio=given.get("aspect_ratio"),
         audio_generation=_SWITCH[sound] if isinstance(sound, bool) else None,
         output_image_count=given.get("count"),
     )
-
-
-def _check_seconds(call: ModelCall, wire: ModelWire, seconds: float | None) -> None:
-    if seconds is None:
-        return
-    if wire.model == "OS" and seconds not in (4, 8, 12):
-        raise InvalidInput(f"`duration` of {call.model} is 4, 8 or 12.", field="duration")
-    if wire.model == "Hailuo" and not wire.version.startswith("H3") and seconds not in (6, 10):
-        raise InvalidInput(f"`duration` of {call.model} is 6 or 10.", field="duration")
 
 
 def _size(call: ModelCall) -> str:
@@ -246,5 +243,11 @@ def _file(file: Media, name: str, wire: ModelWire) -> InputFile:
 
 
 def _finished(made: _Made) -> Finished:
-    usage = made.usage.model_dump(exclude_none=True) if made.usage else {}
-    return Finished(outputs=[Output(url=one.file_url) for one in made.file_infos or () if one.file_url], usage=usage)
+    files = [one for one in made.file_infos or () if one.file_url]
+    facts = next((one.meta_data for one in files if one.meta_data), None)
+    told = facts.model_dump(exclude_none=True) if facts else {}
+    return Finished(
+        outputs=[Output(url=one.file_url) for one in files],
+        parameters={name: value for name, value in told.items() if value},  # a picture lasts 0 seconds
+        usage=made.usage.model_dump(exclude_none=True) if made.usage else {},
+    )

@@ -301,6 +301,17 @@ class Sketch(_Marked):
     prompt: str = Field(min_length=1, max_length=200)
 
 
+class Pro(Body):
+    prompt: str = Field(min_length=1, max_length=100)
+    style: str | None = None
+    resolution: Literal[
+        "768:768", "768:1024", "1024:768", "1024:1024", "720:1280", "1280:720", "768:1280", "1280:768"
+    ] = "1024:1024"
+    logo_add: int | None = None
+    engine: Literal["engine1", "engine2"] = "engine1"
+    revise: Literal[0, 1] = 1
+
+
 class Enhance(Body):
     image_url: str | None = None
     image_base64: str | None = None

@@ -17,11 +17,11 @@ from genpulse.simulator.callbacks import Callback
 from genpulse.simulator.clouds.tencent import bodies
 from genpulse.simulator.clouds.tencent.bucket import Bucket
 from genpulse.simulator.clouds.tencent.hub import Hub, hub_error
-from genpulse.simulator.clouds.tencent.jobs import SUBMISSIONS, JobQuery, described
+from genpulse.simulator.clouds.tencent.jobs import SUBMISSIONS, JobQuery, described, queried
 from genpulse.simulator.clouds.tencent.signature import api_error, check_cos, check_tc3, cos_error, inner_path
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.credentials import TENCENT
-from genpulse.simulator.jobs import Failure, Job, State
+from genpulse.simulator.jobs import Failure, File, Job, State
 from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
@@ -49,6 +49,8 @@ class Tencent(Cloud):
         """By service."""
         vclm: dict[str, Handler] = {f"Submit{action}": self.submit_job for action in SUBMISSIONS}
         vclm |= {f"Describe{action}": self.describe_job for action in SUBMISSIONS}
+        aiart: dict[str, Handler] = dict.fromkeys(bodies.AIART, self.make_picture)
+        aiart |= {"SubmitTextToImageProJob": self.submit_picture, "QueryTextToImageProJob": self.query_picture}
         return {
             "vod": {
                 "CreateAigcVideoTask": self.create_video_task,
@@ -57,7 +59,7 @@ class Tencent(Cloud):
                 "DescribeTasks": self.list_tasks,
             },
             "vclm": vclm,
-            "aiart": dict.fromkeys(bodies.AIART, self.make_picture),
+            "aiart": aiart,
             "tiia": {"EnhanceImage": self.enhance},
         }
 
@@ -231,6 +233,25 @@ class Tencent(Cloud):
             made = file.url if asked.rsp_img_type == "url" else b64encode(file.read()).decode()
         return _told({"ResultImage": made})
 
+    async def submit_picture(self, call: Call) -> Response:
+        asked = call.read(bodies.Pro)
+        width, height = asked.resolution.split(":")
+        job = self.create(
+            call,
+            id=f"1259388371-{int(self.world.clock.now())}-{uuid.uuid4()}-0",
+            media=[Media(Format.PNG, int(width), int(height))],
+            model="TextToImageProJob",
+            prompt=asked.prompt,
+            body=asked.model_dump(by_alias=True, exclude_unset=True),
+        )
+        return _told({"JobId": job.id})
+
+    async def query_picture(self, call: Call) -> Response:
+        job = self.job(call, call.read(JobQuery).job_id)
+        if job.model != "TextToImageProJob":
+            raise self.not_found(call)
+        return _told(queried(job, job.poll()))
+
     async def enhance(self, call: Call) -> Response:
         job = await self._made(call, call.read(bodies.Enhance), "EnhanceImage", Media(Format.JPEG, 1024, 1024))
         return _told({"EnhancedImage": b64encode(job.files[0].read()).decode() if job.files else ""})
@@ -262,7 +283,7 @@ def _kind_of_action(call: Call) -> Kind:
     action = _action(call)
     if action == "DescribeTasks":
         return Kind.OTHER
-    return Kind.POLL if action.startswith("Describe") else Kind.SUBMIT
+    return Kind.POLL if action.startswith(("Describe", "Query")) else Kind.SUBMIT
 
 
 def _check_action(call: Call, service: str, actions: dict[str, dict[str, Handler]]) -> None:
@@ -282,7 +303,6 @@ def _task(job: Job, state: State) -> dict[str, Any]:
     """A task that has failed is finished, too."""
     done, failed = state is State.SUCCEEDED, state is State.FAILED
     code = "ContentModerationFailed" if job.failure is Failure.CONTENT else "ModelGenerateFailed"
-    files = [{"StorageMode": "Temporary", "FileType": file.media.format, "FileUrl": file.url} for file in job.files]
     told = {
         "TaskId": job.id,
         "Status": "FINISH" if state.ended else "PROCESSING",
@@ -295,10 +315,16 @@ def _task(job: Job, state: State) -> dict[str, Any]:
         "Input": {name: value for name, value in job.body.items() if name in ("ModelName", "ModelVersion", "Prompt")},
     }
     if done:
-        told["Output"] = {"FileInfos": files}
+        told["Output"] = {"FileInfos": [_file(file) for file in job.files]}
         if job.extra["kind"] == _VIDEO_TASK:
             told["Output"]["Usage"] = {"OutputSeconds": job.media[0].seconds}
     return told
+
+
+def _file(file: File) -> dict[str, Any]:
+    media = file.media
+    facts = {"Width": media.width, "Height": media.height, "Duration": 0 if media.format.is_image else media.seconds}
+    return {"StorageMode": "Temporary", "FileType": media.format, "FileUrl": file.url, "MetaData": facts}
 
 
 def _exact(ext_info: str | None) -> tuple[int, int] | None:

@@ -125,6 +125,7 @@ class Hub:
             Route("POST", f"{_API}/image/lite", self.make_lite, Kind.SUBMIT),
             Route("POST", f"{_API}/video/submit", self.submit, Kind.SUBMIT),
             Route("POST", f"{_API}/video/query", self.query, Kind.POLL),
+            Route("GET", "/v1/{path:path}", self.nothing),
         ]
 
     async def make(self, call: Call) -> Response:
@@ -179,6 +180,9 @@ class Hub:
         if state is State.FAILED:
             told["error"] = _failure(job)
         return JSONResponse(told)
+
+    async def nothing(self, call: Call) -> Response:
+        raise self._cloud.not_found(call)
 
     def _job(self, call: Call, asked: _Picture | _Lite | _Video | _Task, media: Media) -> Job:
         return self._cloud.create(

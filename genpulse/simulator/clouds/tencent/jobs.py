@@ -1,4 +1,4 @@
-"""What the actions of vclm take, as strictly as they do, and how their jobs are shown."""
+"""What the actions of vclm take, as strictly as they do, and how jobs of vclm and aiart are shown."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ STATUS = {
     State.SUCCEEDED: "DONE",
     State.FAILED: "FAIL",
     State.CANCELLED: "FAIL",
+}
+_PICTURE_STATUS = {
+    State.QUEUED: "1",
+    State.RUNNING: "2",
+    State.SUCCEEDED: "5",
+    State.FAILED: "4",
+    State.CANCELLED: "4",
 }
 
 
@@ -271,4 +278,23 @@ def described(job: Job, state: State) -> dict[str, Any]:
     elif "Kling" in action or action in ("TextToVideoJob", "ImageToVideoJob"):
         spent = {"VideoId": job.id, "Duration": str(job.media[0].seconds), "FinalUnitDeduction": "2.5"}
         told |= spent if done else {"VideoId": "", "Duration": "", "FinalUnitDeduction": ""}
+    return told
+
+
+def queried(job: Job, state: State) -> dict[str, Any]:
+    """Of a picture: the codes are texts, and there is no 3."""
+    moderated = job.failure is Failure.CONTENT
+    links = [file.url for file in job.files] if state is State.SUCCEEDED else []
+    told: dict[str, Any] = {
+        "JobStatusCode": _PICTURE_STATUS[state],
+        "JobStatusMsg": str(state),
+        "JobErrorCode": "",
+        "JobErrorMsg": "",
+        "ResultImage": links,
+        "ResultDetails": ["Success"] * len(links),
+        "RevisedPrompt": [job.prompt or ""] * len(links),
+    }
+    if state is State.FAILED:
+        told["JobErrorCode"] = f"FailedOperation.{'GenerateImageFailed' if moderated else 'InnerError'}"
+        told["JobErrorMsg"] = "The content did not pass moderation." if moderated else "An internal error."
     return told
