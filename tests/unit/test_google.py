@@ -393,6 +393,13 @@ async def test_vertex_refuses(world: World[Google], credentials: dict[str, Any],
         await world.account(**credentials).submit(call(VEO))
 
 
+@pytest.mark.parametrize("model", [PICTURE, VIDEO])
+async def test_gemini_needs_a_key(world: World[Google], model: str) -> None:
+    with pytest.raises(ProviderAuthFailed, match="__API_KEY"):
+        await world.account(access_key="ya29.sim-token", options={"project": "sim-project"}).submit(call(model))
+    assert world.simulator.record.find(kind=Kind.SUBMIT) == []
+
+
 async def test_an_express_key_opens_vertex(world: World[Google]) -> None:
     state = await world.made(call(VEO), world.account(api_key="AIza-sim-key"))
     assert len(state.outputs) == 1

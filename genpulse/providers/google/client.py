@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 
 import httpx
 
-from genpulse.errors import ContentBlocked, JobMissing, OutcomeUnknown, ProviderFailed, ProviderRejected
+from genpulse.errors import (
+    ContentBlocked,
+    JobMissing,
+    OutcomeUnknown,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderRejected,
+)
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
 from genpulse.providers.google.answers import (
     Created,
@@ -52,7 +59,7 @@ class Google(Provider):
             case Product.GEMINI:
                 return await self._picture(wire.model, body)
             case Product.INTERACTION:
-                begun = await self._wire.pay("POST", _INTERACTIONS, Interaction, json=body, headers=self._key)
+                begun = await self._wire.pay("POST", _INTERACTIONS, Interaction, json=body, headers=self._gemini)
                 return self._ended(begun) or Job(id=begun.id)
             case Product.VEO:
                 url = self._vertex.call(wire.model, "predictLongRunning")
@@ -67,11 +74,17 @@ class Google(Provider):
         """Only interactions can be stopped."""
         if _OPERATION not in job.id:
             with suppress(JobMissing, ProviderRejected):
-                await self._wire.ask("POST", f"{_INTERACTIONS}/{job.id}/cancel", Nothing, headers=self._key)
+                await self._wire.ask("POST", f"{_INTERACTIONS}/{job.id}/cancel", Nothing, headers=self._gemini)
+
+    @property
+    def _gemini(self) -> dict[str, str]:
+        if not self._key:
+            raise ProviderAuthFailed("Gemini needs an API key: set GENPULSE_PROVIDERS__GOOGLE__API_KEY.")
+        return self._key
 
     async def _picture(self, model: str, body: dict[str, Any]) -> Finished:
         path = f"/v1/models/{model}:generateContent"
-        made = await self._wire.pay("POST", path, Generated, json=body, headers=self._key, timeout=_PATIENCE)
+        made = await self._wire.pay("POST", path, Generated, json=body, headers=self._gemini, timeout=_PATIENCE)
         pictures = made.pictures()
         if not pictures:
             raise made.why_none() or OutcomeUnknown("google answered without a picture and without a reason.")
@@ -90,7 +103,7 @@ class Google(Provider):
         return Finished(outputs=[Output(content=_bytes(one)) for one in pictures], usage={"images": len(pictures)})
 
     async def _interaction(self, job_id: str) -> Pending | Finished:
-        found = await self._wire.ask("GET", f"{_INTERACTIONS}/{job_id}", Interaction, headers=self._key)
+        found = await self._wire.ask("GET", f"{_INTERACTIONS}/{job_id}", Interaction, headers=self._gemini)
         return self._ended(found) or Pending()
 
     def _ended(self, found: Interaction) -> Finished | None:
