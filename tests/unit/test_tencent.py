@@ -830,6 +830,22 @@ async def test_a_long_key_is_shortened_to_the_same(world: World[Tencent], files:
     assert await world.account().submit(least(VOD, files, key="k" * 81)) != first
 
 
+@pytest.mark.parametrize("name", ["SessionId", "SubAppId"])
+async def test_what_settles_a_lost_answer_is_not_the_callers(world: World[Tencent], files: Files, name: str) -> None:
+    error = await refused(world, least(VOD, files, options={name: "mine"}))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, f"provider_options.{name}")
+    assert world.simulator.find_jobs() == []
+
+
+async def test_a_lookup_that_fails_is_no_refusal(world: World[Tencent], files: Files) -> None:
+    asked, cloud = least(VOD, files), world.account()
+    first = await cloud.submit(asked)
+    world.fault(type="rate_limited", kinds=["other"], times=1)
+    with pytest.raises(ProviderThrottled):
+        await cloud.submit(asked)
+    assert await cloud.submit(asked) == first
+
+
 async def test_too_many_jobs_of_one_kind(files: Files) -> None:
     async with simulated(Simulated, Tencent, seconds=8) as world:
         for _ in range(20):

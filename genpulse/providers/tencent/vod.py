@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -34,6 +35,7 @@ _USAGE = {
     "video": "Reference",
     "audio": "Reference",
 }
+_OURS = frozenset({"SessionId", "SubAppId"})
 _SWITCH = {True: "Enabled", False: "Disabled"}
 
 
@@ -136,7 +138,7 @@ class Vod:
     async def submit(self, call: ModelCall) -> Job:
         wire = wire_of(call)
         action = "CreateAigcVideoTask" if wire.product is Product.VOD_VIDEO else "CreateAigcImageTask"
-        body = self._account() | with_options(_request(call, wire).body() | wire.always, call.options)
+        body = self._account() | with_options(_request(call, wire).body() | wire.always, _options(call))
         try:
             return Job(id=(await self._api.pay(action, _Created, body)).task_id)
         except OutcomeUnknown as error:
@@ -186,6 +188,13 @@ def session_of(call: ModelCall) -> str:
     """The call's key, within the length that VOD allows."""
     key = call.key
     return key if len(key) <= _LONGEST_SESSION else hashlib.sha256(key.encode()).hexdigest()[:_LONGEST_SESSION]
+
+
+def _options(call: ModelCall) -> Mapping[str, Any]:
+    """Those of the caller, but for what a lost answer is settled by."""
+    for name in _OURS & call.options.keys():
+        raise InvalidInput(f"`{name}` is set by GenPulse; leave it out.", field=f"provider_options.{name}")
+    return call.options
 
 
 def _request(call: ModelCall, wire: ModelWire) -> TaskRequest:
