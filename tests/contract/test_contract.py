@@ -74,7 +74,8 @@ def ahead(request: pytest.FixtureRequest) -> Iterator[None]:
 def running(ahead: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator]:
     log = tmp_path_factory.mktemp("simulator") / "log"
     # ComfyUI's own programs know hosts and no paths.
-    command = [str(Path(sys.executable).with_name("genpulse")), "simulate", "--port", "0", "--root", "comfyui"]
+    command = [str(Path(sys.executable).with_name("genpulse")), "simulate", "--port", "0"]
+    command += ["--seconds-per-job", "1", "--root", "comfyui"]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
