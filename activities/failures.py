@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from temporalio import exceptions
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutType
 
 from genpulse.errors import DeadlineExceeded, GenPulseError, OutcomeUnknown, ProviderUnavailable
 from genpulse.schemas.generations import GenerationFault
@@ -30,6 +30,7 @@ _PUBLIC = frozenset(
 _AS_INPUT = frozenset({"media_rejected", "unsafe_url", "unknown_model", "adaption_required"})
 
 OUTCOME_UNKNOWN = OutcomeUnknown.code
+DEADLINE_EXCEEDED = DeadlineExceeded.code
 INTERNAL = "Something went wrong on our side. The generation's id is all that support needs."
 
 
@@ -54,6 +55,9 @@ def to_temporal(error: GenPulseError, provider: str | None, *, final: bool = Fal
 def fault_of(error: Exception) -> GenerationFault:
     """What a generation shows of a failure that reached its workflow."""
     cause = error.cause if isinstance(error, ActivityError) else error
+    ran_out = isinstance(error, ActivityError) and error.retry_state is RetryState.TIMEOUT
+    if ran_out and isinstance(cause, ApplicationError):
+        return _out_of_time(cause)
     if isinstance(cause, ApplicationError) and cause.details and isinstance(cause.details[0], dict):
         return GenerationFault.model_validate(cause.details[0])
     if isinstance(cause, exceptions.TimeoutError):
@@ -61,6 +65,13 @@ def fault_of(error: Exception) -> GenerationFault:
     if isinstance(cause, ApplicationError) and cause.type == DeadlineExceeded.code:
         return _plain(DeadlineExceeded(cause.message))
     return GenerationFault(code="internal", message=INTERNAL, retryable=False, provider=None, details={})
+
+
+def _out_of_time(last: ApplicationError) -> GenerationFault:
+    """It would have been tried again, but not before the deadline."""
+    if last.type == OUTCOME_UNKNOWN:
+        return _plain(OutcomeUnknown(last.message))
+    return _plain(DeadlineExceeded(f"The deadline passed before the step was done. At last: {last.message}"))
 
 
 def _timed_out(cause: exceptions.TimeoutError) -> GenerationFault:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.failures import fault, to_temporal
+from activities.failures import OUTCOME_UNKNOWN, fault, to_temporal
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
@@ -22,6 +22,7 @@ from genpulse.errors import (
     DependencyDown,
     GenPulseError,
     JobMissing,
+    MediaRejected,
     OutcomeUnknown,
     ProviderAuthFailed,
     ProviderError,
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     from genpulse.links import CloudLinks
     from genpulse.providers.registry import Account, Accounts
     from genpulse.records import Records, StepWork
-    from genpulse.schemas.catalog import ModelSpec
+    from genpulse.schemas.catalog import ImageRules, ModelSpec
+
+T = TypeVar("T")
 
 #: How long after sending a lost call is looked for, and a job may be missing: clouds' lists and nodes lag behind.
 _SETTLING = timedelta(seconds=60)
@@ -79,7 +82,7 @@ class ProviderActivities:
             call = await self.calls.open(order)
             if call.work.outputs:
                 return Acceptance(outcome=StepOutcome(outputs=list(call.work.outputs)))
-            if call.job_id is not None:
+            if call.is_accepted:
                 return Acceptance()
             account = self.accounts.of(order.model)
             with TemporaryDirectory(prefix="genpulse-call-") as scratch:
@@ -91,13 +94,18 @@ class ProviderActivities:
                 return await self._settle(order, call, account, folder)
         request = await self._request(order, call, folder)
         await self._pass_circuit(order, call, account)
+        return await _to_its_end(self._pay(order, call, account, request, folder))
+
+    async def _pay(
+        self, order: StepOrder, call: Call, account: Account, request: ModelCall, folder: Path
+    ) -> Acceptance:
         await self.calls.sending(order, call, account=account.name, endpoint=account.endpoint)
         try:
             answer = await account.provider.submit(request)
         except OutcomeUnknown as error:
             await self.circuits.failed(account.name, error.message)
             # Next time it is found to have been sent, and is asked for instead.
-            raise _later(error.message, _LOOK_AGAIN) from error
+            raise _later(error.message, _LOOK_AGAIN, unless=OUTCOME_UNKNOWN) from error
         except GenPulseError as error:
             await self._withdraw(order, call, account, error)
             raise
@@ -123,10 +131,19 @@ class ProviderActivities:
         self, order: StepOrder, call: Call, account: Account, answer: Job | Finished, folder: Path
     ) -> Acceptance:
         if isinstance(answer, Job):
-            await self.calls.accepted(order, call, answer)
+            await _insist(lambda: self.calls.accepted(order, call, answer))
             return Acceptance()
         if not answer.outputs:
             raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
+        if any(output.content is not None or output.headers for output in answer.outputs):
+            return await _insist(lambda: self._take(order, call, account, answer, folder))
+        await _insist(lambda: self.calls.answered(order, call, answer))
+        try:
+            return await self._take(order, call, account, answer, folder)
+        except (AssetUnavailable, DependencyDown) as error:  # fetched again by `poll`, as those of a job are
+            raise _later(error.message, _LOOK_AGAIN) from error
+
+    async def _take(self, order: StepOrder, call: Call, account: Account, answer: Finished, folder: Path) -> Acceptance:
         return Acceptance(outcome=await self._collect(order, call, account, answer, folder))
 
     async def _withdraw(self, order: StepOrder, call: Call, account: Account, error: GenPulseError) -> None:
@@ -155,7 +172,8 @@ class ProviderActivities:
                 await self.calls.accepted(order, call, job)
                 return Acceptance()
             if self.now() - call.sent_at < _SETTLING:
-                raise _later("Looking for the job of a call whose answer was lost.", _LOOK_AGAIN)
+                why = "Looking for the job of a call whose answer was lost."
+                raise _later(why, _LOOK_AGAIN, unless=OUTCOME_UNKNOWN)
         raise _unknown(account)
 
     async def _request(self, order: StepOrder, call: Call, folder: Path) -> ModelCall:
@@ -164,7 +182,10 @@ class ProviderActivities:
         staged = await self.assets.stage(
             work.input, work.sources, rules, folder, step_id=work.step_id, adapt=work.adapt
         )
-        media = await self._media(work, staged)
+        media: dict[str, list[Media]] = {}
+        for where, path in staged.files.items():
+            url = await self._url(order, work, staged, where, rules)
+            media.setdefault(where.partition(".")[0], []).append(await self.assets.as_media(path, url=url))
         return ModelCall(
             model=spec.name,
             operation=work.operation,
@@ -176,18 +197,20 @@ class ProviderActivities:
             callback_url=self.links.callback(spec.provider, order.generation_id, self.now() + _LINKED_FOR),
         )
 
-    async def _media(self, work: StepWork, staged: Staged) -> dict[str, list[Media]]:
-        """Staged inputs by field. The address of video and sound goes along: some clouds take them in no other way."""
-        given = dict(media_references(work.input))
-        media: dict[str, list[Media]] = {}
-        for where, path in staged.files.items():
-            name = where.partition(".")[0]
-            source = work.sources.get(where)
-            url = self.links.asset(source.id, self.now() + _LINKED_FOR) if source else given[where].get("url")
-            if MEDIA_FIELDS[name] is MediaKind.IMAGE:  # sent along: it may have been fitted, and clouds take that
-                url = None
-            media.setdefault(name, []).append(await self.assets.as_media(path, url=url))
-        return media
+    async def _url(
+        self, order: StepOrder, work: StepWork, staged: Staged, where: str, rules: Mapping[str, ImageRules]
+    ) -> str | None:
+        """Where the cloud may fetch an input itself. Images are sent along instead, to whoever takes them so."""
+        name = where.partition(".")[0]
+        if MEDIA_FIELDS[name] is MediaKind.IMAGE and not (name in rules and rules[name].by_url_only):
+            return None
+        source = work.sources.get(where)
+        if where in staged.fitted:
+            source = await self.assets.upload(staged.files[where], order.tenant_id)
+        if source is not None:
+            return self.links.asset(source.id, self.now() + _LINKED_FOR)
+        url: str | None = dict(media_references(work.input))[where].get("url")
+        return url
 
     @activity.defn(name="providers.poll")
     async def poll(self, order: StepOrder) -> StepOutcome:
@@ -197,7 +220,7 @@ class ProviderActivities:
             if call.work.outputs:
                 return StepOutcome(outputs=list(call.work.outputs))
             account, spec = self.accounts.of(order.model), self.catalog.get(order.model)
-            state = await self._ask(order, call, account, spec)
+            state = call.answer or await self._ask(order, call, account, spec)
             with TemporaryDirectory(prefix="genpulse-call-") as scratch:
                 try:
                     return await self._collect(order, call, account, state, Path(scratch))
@@ -236,12 +259,22 @@ class ProviderActivities:
         self, order: StepOrder, call: Call, account: Account, state: Finished, folder: Path
     ) -> StepOutcome:
         paths = [await self.accounts.fetch(output, folder / f"output-{i}") for i, output in enumerate(state.outputs)]
-        rows = await self.assets.ingest_outputs(paths, order)
+        try:
+            rows = await self.assets.ingest_outputs(paths, order)
+        except MediaRejected as error:
+            raise self._unusable(call, account, state, error) from error
         made = await self.records.finish_step(
             order, rows, parameters=dict(state.parameters), adaptions=[], usage=dict(state.usage)
         )
         await self.limiter.release(account.name, call.key)
         return StepOutcome(outputs=made)
+
+    def _unusable(self, call: Call, account: Account, state: Finished, error: MediaRejected) -> GenPulseError:
+        """An error page with status 200, half a file: asked for again, for a while."""
+        why = f"{account.name} gave a file that cannot be used: {error.message}"
+        for_good = any(output.content is not None for output in state.outputs)
+        late = call.sent_at is not None and self._age(call) > _SETTLING
+        return ProviderFailed(why) if for_good or late else AssetUnavailable(why)
 
     @activity.defn(name="providers.cancel")
     async def cancel(self, order: StepOrder) -> None:
@@ -288,11 +321,32 @@ def _still_unknown(account: Account) -> Iterator[None]:
         yield
     except (ProviderThrottled, ProviderUnavailable, DependencyDown) as error:
         wait = timedelta(seconds=error.details.get("retry_after") or _THROTTLED)
-        raise _later(f"Settling a call whose answer was lost: {error.message}", wait) from error
+        why = f"Settling a call whose answer was lost: {error.message}"
+        raise _later(why, wait, unless=OUTCOME_UNKNOWN) from error
     except (AlreadyFinished, OutcomeUnknown):
         raise
     except GenPulseError as error:
         raise _unknown(account) from error
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Even if the activity is cancelled meanwhile: a job can only be cancelled at the cloud once its id is known."""
+    doing = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        doing.exception()  # written down where it matters; to have looked is what asyncio wants
+        raise
+
+
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    """Do what must not be left undone: something has been paid for, and nobody else knows of it."""
+    while True:
+        try:
+            return await work()
+        except (AssetUnavailable, DependencyDown):
+            await asyncio.sleep(_LOOK_AGAIN.total_seconds())
 
 
 def _unknown(account: Account) -> OutcomeUnknown:
@@ -315,9 +369,12 @@ async def _beat() -> None:
         await asyncio.sleep(_BEAT_SECONDS)
 
 
-def _later(why: str, wait: timedelta) -> ApplicationError:
-    """Not yet: no failure, but what makes Temporal's retry the timer. No slot is held meanwhile, no event written."""
-    return ApplicationError(why, type="not_yet", next_retry_delay=wait, category=ApplicationErrorCategory.BENIGN)
+def _later(why: str, wait: timedelta, *, unless: str = "not_yet") -> ApplicationError:
+    """Not yet: no failure, but what makes Temporal's retry the timer. No slot is held meanwhile, no event written.
+
+    Where the deadline comes first, the step ends as `unless` says.
+    """
+    return ApplicationError(why, type=unless, next_retry_delay=wait, category=ApplicationErrorCategory.BENIGN)
 
 
 def _interval(age: timedelta, spec: ModelSpec) -> timedelta:

@@ -39,6 +39,7 @@ class Staged:
     """Media inputs of a step as local files, those of a list as `name.0`, and what had to be changed about them."""
 
     files: dict[str, Path] = field(default_factory=dict)
+    fitted: set[str] = field(default_factory=set)
     adaptions: list[Adaption] = field(default_factory=list)
 
 
@@ -122,6 +123,7 @@ class Assets:
                 fit = partial(fit_image, path, rules[field], folder / name, target=target)
                 if fitted := await _inspect(path, fit):
                     staged.files[name] = fitted.path
+                    staged.fitted.add(name)
                     staged.adaptions.append(_adaption(step_id, fitted))
             elif field in rules and (why := needs_fitting(info, size, rules[field], target=target)):
                 raise AdaptionRequired(f"`adapt` is off, and `{name}` does not fit: {why}.", field=f"input.{name}")

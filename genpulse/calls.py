@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, InvariantBroken
 from genpulse.models import AttemptRow
-from genpulse.providers.base import Job
+from genpulse.providers.base import Finished, Job, Output
 from genpulse.records import StepWork
 from genpulse.repositories import steps
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A step at a cloud, as far as it has come. `sent_at` without `job_id` means that nobody knows the outcome."""
+    """A step at a cloud, as far as it has come.
+
+    `answer` is there where the outputs came at once. `sent_at` without `job_id` or `answer` means that nobody knows the
+    outcome.
+    """
 
     work: StepWork
     number: int
@@ -30,6 +35,11 @@ class Call:
     sent_at: datetime | None
     job_id: str | None
     handle: dict[str, str]
+    answer: Finished | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.job_id is not None or self.answer is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +94,11 @@ class Calls:
         """The cloud has accepted it as this job."""
         await self._note(order, call, provider_job_id=job.id, handle=dict(job.handle))
 
+    async def answered(self, order: StepOrder, call: Call, answer: Finished) -> None:
+        """The cloud has accepted it, and made these outputs already, which are behind URLs."""
+        kept = asdict(answer) | {"outputs": [{"url": output.url} for output in answer.outputs]}
+        await self._note(order, call, answer=kept)
+
     async def _note(self, order: StepOrder, call: Call, **values: object) -> None:
         async with self._database.transaction() as session:
             if not await steps.note_attempt(session, order.generation_id, order.position, call.number, **values):
@@ -108,7 +123,12 @@ def _call(order: StepOrder, row: AttemptRow, work: StepWork) -> Call:
         sent_at=row.sent_at,
         job_id=row.provider_job_id,
         handle=row.handle or {},
+        answer=_answer(row.answer) if row.answer else None,
     )
+
+
+def _answer(kept: Mapping[str, Any]) -> Finished:
+    return Finished(**{**kept, "outputs": [Output(**output) for output in kept["outputs"]]})
 
 
 def _done(work: StepWork) -> Call:

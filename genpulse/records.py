@@ -62,9 +62,7 @@ class Records:
             started = func.coalesce(col(StepRow.started_at), utc_now())
             step = await _move(session, order, StepStatus.RUNNING, of=_HANDED_OVER, started_at=started)
             if step is None:
-                step = await _succeeded(session, order)
-                made = await assets.output(session, order.generation_id, order.position)
-                return _work(step, order.model, outputs=[asset.id for asset in made])
+                return await _done(session, order)
             provider, _, model = order.model.partition("/")
             number = await steps.open_attempt(
                 session, order.generation_id, order.position, provider=provider, model=model
@@ -75,11 +73,15 @@ class Records:
             return _work(step, order.model, sources=sources, adapt=adapt)
 
     async def step_work(self, order: StepOrder) -> StepWork:
-        """What there is to do for a step that a worker has taken up before. Raises AlreadyFinished when it is over."""
+        """What there is to do for a step that was taken up before: nothing, if it has succeeded meanwhile.
+
+        A worker whose cancellation has not reached it may finish a step beside the next one.
+        Raises AlreadyFinished when it ended otherwise.
+        """
         async with self._database.reading() as session:
             step = await _step(session, order)
             if step.status != StepStatus.RUNNING:
-                raise AlreadyFinished(f"Step {step.step_id!r} is {step.status} already.")
+                return await _done(session, order)
             sources, adapt = await _sources(session, order, _input(step, order.model))
             return _work(step, order.model, sources=sources, adapt=adapt)
 
@@ -179,6 +181,12 @@ async def _step(session: AsyncSession, order: StepOrder) -> StepRow:
     if step is None:
         raise InvariantBroken(f"{order.generation_id} has no step {order.position}.")
     return step
+
+
+async def _done(session: AsyncSession, order: StepOrder) -> StepWork:
+    step = await _succeeded(session, order)
+    made = await assets.output(session, order.generation_id, order.position)
+    return _work(step, order.model, outputs=[asset.id for asset in made])
 
 
 async def _succeeded(session: AsyncSession, order: StepOrder) -> StepRow:

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.engine import EngineActivities
-    from activities.failures import OUTCOME_UNKNOWN, fault_of
+    from activities.failures import DEADLINE_EXCEEDED, OUTCOME_UNKNOWN, fault_of
     from activities.providers import ProviderActivities
     from activities.records import RecordActivities
     from genpulse.schemas import attributes
@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         StepTicket,
     )
     from genpulse.schemas.states import GenerationStatus
-    from workflows.policies import CLOUD, CLOUD_CANCEL, DEAD_LETTER_RETENTION, ENGINE, FALL_BACK_ON, RECORD
+    from workflows.policies import CLOUD, CLOUD_CANCEL, CLOUD_SEND, DEAD_LETTER_RETENTION, ENGINE, FALL_BACK_ON, RECORD
 
 
 @workflow.defn(name="GenerationWorkflow")
@@ -41,6 +41,7 @@ class GenerationWorkflow:
         try:
             for step in ticket.steps:
                 await self._run_step(ticket, step)
+                _stop_if_cancelled()
             return await self._end(ticket, GenerationStatus.SUCCEEDED)
         except BaseException as error:
             if is_cancelled_exception(error):
@@ -93,8 +94,9 @@ class GenerationWorkflow:
                 task_queue=choice.queue,
                 schedule_to_close_timeout=_time_left(ticket),
                 summary=f"{summary}: send",
-                **CLOUD,
+                **CLOUD_SEND,
             )
+            _stop_if_cancelled()
             if accepted.outcome is None:
                 await self._await_job(order, choice, ticket, summary)
         except BaseException as error:
@@ -102,6 +104,8 @@ class GenerationWorkflow:
                 await asyncio.shield(self._cancel_at_cloud(order, choice))
             elif isinstance(error, ActivityError) and fault_of(error).code == OUTCOME_UNKNOWN:
                 await self._park(ticket, fault_of(error))
+            elif isinstance(error, ActivityError) and fault_of(error).code == DEADLINE_EXCEEDED:
+                await self._cancel_at_cloud(order, choice)
             raise
 
     async def _await_job(self, order: StepOrder, choice: Choice, ticket: GenerationTicket, summary: str) -> None:
@@ -166,6 +170,12 @@ class GenerationWorkflow:
             f"Step {step.position + 1} of {len(ticket.steps)}: **{step.id}** ({step.operation}) on `{choice.model}`, "
             f"provider {provider}, queue {choice.queue}"
         )
+
+
+def _stop_if_cancelled() -> None:
+    """An activity whose cancellation is waited for may succeed all the same; then nothing else tells of it."""
+    if workflow.cancellation_reason() is not None:
+        raise asyncio.CancelledError
 
 
 def _time_left(ticket: GenerationTicket) -> timedelta:

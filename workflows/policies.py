@@ -52,12 +52,12 @@ ENGINE: RemoteOptions = {
     "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
 
-#: One call to a cloud: sending, or asking and fetching what was made.
+#: Asking a cloud, and fetching what was made.
 #: - start to close: a cloud that answers with the pictures themselves takes minutes, and a long video as much to fetch.
 #: - heartbeat: as for the engine; a worker killed in the middle is replaced within seconds.
 #: - attempts are not counted here: most of them are no failures but the clock by which turns and jobs are waited for.
 #:   The activity counts those that are, and ends itself.
-#: - cancellation is not waited for: what has been sent is cancelled at the cloud by an activity of its own.
+#: - cancellation is not waited for: the job is cancelled at the cloud by an activity of its own.
 CLOUD: RemoteOptions = {
     "start_to_close_timeout": timedelta(minutes=10),
     "heartbeat_timeout": timedelta(seconds=10),
@@ -66,6 +66,9 @@ CLOUD: RemoteOptions = {
     ),
     "cancellation_type": ActivityCancellationType.TRY_CANCEL,
 }
+
+#: Sending to a cloud. Cancellation waits until it is known what was sent, because only then can that be cancelled.
+CLOUD_SEND: RemoteOptions = {**CLOUD, "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED}
 
 #: Cancelling at a cloud, while nothing else of the generation goes on: a minute is tried, then the job is left alone.
 CLOUD_CANCEL: RemoteOptions = {

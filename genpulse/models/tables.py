@@ -112,8 +112,8 @@ class AttemptRow(SQLModel, table=True):
     """One try of a step at one provider.
 
     A paid call is noted before it is sent (`sent_at`) and when it was accepted (`provider_job_id`): what has the one
-    and not the other has an unknown outcome. Account and endpoint are kept, because only they know the job. `usage` is
-    what the provider says it will bill.
+    and not the other has an unknown outcome. Account and endpoint are kept, because only they know the job. `answer` is
+    there instead of a job where the outputs came at once. `usage` is what the provider says it will bill.
     """
 
     __tablename__ = "attempt"
@@ -143,6 +143,7 @@ class AttemptRow(SQLModel, table=True):
     sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     provider_job_id: str | None = Field(default=None, max_length=255)
     handle: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    answer: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     usage: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))

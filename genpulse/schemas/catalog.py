@@ -58,6 +58,11 @@ class ImageRules(Frozen):
     max_aspect: float = 1000.0
     max_bytes: int = 64 * 2**20
 
+    @property
+    def by_url_only(self) -> bool:
+        """Whether the cloud fetches them itself, and takes them in no other way."""
+        return self.encodings == ("url",)
+
 
 class SizeRules(Frozen):
     """Which sizes a model can make: those of `sizes`, or, left empty, any within the limits.

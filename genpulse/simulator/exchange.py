@@ -64,14 +64,14 @@ class Exchange:
         entry = world.record.add(call, cloud=cloud.name, kind=kind, time=world.clock.now())
         delay, fault = world.faults.of_call(cloud.name, kind)
         await asyncio.sleep(delay)
-        response = self._instead(call, fault) or _spoiled(await self._handle(route, call), fault)
+        response = self._instead(call, kind, fault) or _spoiled(await self._handle(route, call), fault)
         if isinstance(fault, SlowAnswer):
             await asyncio.sleep(fault.seconds)
         if not isinstance(response, HangUp):
             entry.status = response.status_code
         return response
 
-    def _instead(self, call: Call, fault: CallFault | None) -> Response | None:
+    def _instead(self, call: Call, kind: Kind, fault: CallFault | None) -> Response | None:
         """What a fault answers in place of the cloud."""
         match fault:
             case ConnectionReset():
@@ -85,6 +85,8 @@ class Exchange:
                 return response
             case ServerError(status=status, html=True):
                 return HTMLResponse(_PROXY_PAGE.format(f"{status} Server Error"), status)
+            case ServerError(status=status) if kind is Kind.MEDIA:
+                return _gone(status)
             case ServerError(status=status):
                 return self._cloud.broken(call, status).response
             case ExpiredMedia(status=status):

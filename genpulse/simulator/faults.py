@@ -41,10 +41,10 @@ class RateLimited(_CallFault):
 
 
 class ServerError(_CallFault):
-    """5xx as the cloud words it or, with `html`, as a proxy before it does."""
+    """5xx as the cloud words it or, with `html`, as a proxy before it does, which may even say 200."""
 
     type: Literal["server_error"]
-    status: Annotated[int, Field(ge=500, le=599)] = 503
+    status: Annotated[int, Field(ge=200, le=599)] = 503
     html: bool = False
 
 
@@ -160,15 +160,7 @@ class ReorderedCallbacks(_JobFault):
 
 
 CallFault = (
-    Latency
-    | RateLimited
-    | ServerError
-    | LostAnswer
-    | SlowAnswer
-    | ConnectionReset
-    | Hung
-    | Malformed
-    | ExpiredMedia
+    Latency | RateLimited | ServerError | LostAnswer | SlowAnswer | ConnectionReset | Hung | Malformed | ExpiredMedia
 )
 JobFault = Stuck | Fails | NoOutputs | HiddenAtFirst | Backwards | DuplicatedCallbacks | ReorderedCallbacks
 Fault = CallFault | JobFault

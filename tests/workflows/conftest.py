@@ -7,15 +7,17 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -27,7 +29,7 @@ from genpulse.assets import Assets
 from genpulse.calls import Calls
 from genpulse.catalog import engine_models, load_catalog
 from genpulse.circuits import Circuits
-from genpulse.db import Database, utc_now
+from genpulse.db import Database
 from genpulse.limits import MemoryLimiter
 from genpulse.links import CloudLinks
 from genpulse.media import MediaLimits
@@ -56,7 +58,7 @@ TENANT = "default"
 #: The accounts at the simulated clouds.
 CLOUDS = {
     cloud.name: ProviderSettings.model_validate(
-        {"base_url": f"http://simulator/{cloud.name}{cloud.base_path}"} | asdict(cloud.credentials)
+        {"base_url": f"http://127.0.0.1:1/{cloud.name}{cloud.base_path}"} | asdict(cloud.credentials)
     )
     for cloud in simulated_clouds.CLOUDS
 }
@@ -91,6 +93,11 @@ class ScriptedEngine:
         if self.behaviour:
             self.behaviour.pop(0)(task, on_progress)
         return FakeEngine().run(task, out_dir=out_dir, on_progress=on_progress)
+
+
+def virtual_now() -> datetime:
+    """The time of the workflow whose activity this is."""
+    return activity.info().current_attempt_scheduled_time
 
 
 @dataclass
@@ -160,9 +167,7 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
         threads = stack.enter_context(ThreadPoolExecutor(4))
         activities = EngineActivities(records, assets, catalog, engine, threads)
         local = RecordActivities(records)
-        # Callbacks go nowhere: the address is not ours.
-        nowhere = httpx.MockTransport(lambda _request: httpx.Response(204))
-        world = Simulator(SimulatorSettings(seconds_per_job=0.05), transport=nowhere)
+        world = Simulator(SimulatorSettings(seconds_per_job=0.05), transport=_called_back(temporal))
         stack.push_async_callback(world.aclose)
         wire = httpx.AsyncClient(transport=httpx.ASGITransport(create_simulator(world)))
         await stack.enter_async_context(wire)
@@ -172,10 +177,10 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
             assets=assets,
             catalog=catalog,
             accounts=Accounts(CLOUDS, wire),
-            limiter=MemoryLimiter(),
+            limiter=MemoryLimiter(lambda: virtual_now().timestamp()),
             circuits=Circuits(database),
             links=CloudLinks("http://public", LinkSigner(SigningKey("1", b"k" * 32))),
-            now=utc_now,
+            now=virtual_now,
         )
         await stack.enter_async_context(
             Worker(
@@ -197,6 +202,20 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
         )
         yield House(temporal, database, storage, engine, activities, world, clouds, queue)
     await database.dispose()
+
+
+def _called_back(temporal: WorkflowEnvironment) -> httpx.AsyncBaseTransport:
+    """The API's end of callbacks, where no API runs: a challenge is repeated, anything else wakes the workflow."""
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if b"challenge" in request.content:
+            return httpx.Response(200, content=request.content)
+        with suppress(RPCError):  # it has ended meanwhile
+            generation_id = request.url.path.rpartition("/")[2]
+            await temporal.client.get_workflow_handle(generation_id).signal("called_back")
+        return httpx.Response(204)
+
+    return httpx.MockTransport(answer)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 30) -> None:

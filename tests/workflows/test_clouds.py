@@ -9,20 +9,24 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlmodel import col
 from temporalio.client import WorkflowFailureError
 
 from genpulse.assets import Staged
 from genpulse.circuits import FAILURES_TO_OPEN
 from genpulse.db import utc_now
+from genpulse.errors import AlreadyFinished
 from genpulse.models import AttemptRow, GenerationRow
 from genpulse.records import StepWork
 from genpulse.repositories import assets, circuits, steps
+from genpulse.schemas.catalog import ImageRules
+from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, Media, render
 from genpulse.simulator.wire import Kind
-from tests.workflows.conftest import CLOUDS, House, until
+from tests.workflows.conftest import CLOUDS, TENANT, House, until
 
 FAL = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
 MODELS = [
@@ -87,19 +91,32 @@ async def test_references_and_plain_values_reach_the_cloud(house: House) -> None
     assert job.body["settings"]["audio"] == "native"
 
 
-async def test_the_address_of_a_video_goes_along(house: House, tmp_path: Path) -> None:
-    file = tmp_path / "clip"
-    file.write_bytes(render(Media(Format.MP4)))
+@pytest.mark.parametrize(
+    ("field", "rules", "fitted", "starts"),
+    [
+        ("video", ImageRules(), False, "https://files.example/given"),
+        ("image", ImageRules(), False, "None"),
+        ("image", ImageRules(encodings=("url",)), False, "https://files.example/given"),
+        ("image", ImageRules(encodings=("url",)), True, "http://public/v1/assets/ast_"),
+    ],
+    ids=["video", "picture", "picture by address only", "fitted picture by address only"],
+)
+async def test_what_a_cloud_fetches_itself_has_an_address(
+    house: House, tmp_path: Path, *, field: str, rules: ImageRules, fitted: bool, starts: str
+) -> None:
+    file = tmp_path / "given"
+    file.write_bytes(render(Media(Format.MP4 if field == "video" else Format.PNG)))
     work = StepWork(
         step_id="main",
-        operation=Operation.VIDEO_TO_VIDEO,
-        model="kling/kling-3.0-omni",
-        input={"video": {"url": "https://files.example/clip.mp4"}},
+        operation=Operation.IMAGE_TO_VIDEO,
+        model="luma/ray-2",
+        input={field: {"url": "https://files.example/given"}},
         options={},
         sources={},
     )
-    (video,) = (await house.clouds._media(work, Staged(files={"video": file})))["video"]
-    assert (video.url, video.media_type) == ("https://files.example/clip.mp4", "video/mp4")
+    order = StepOrder(generation_id="gen_1", tenant_id=TENANT, position=0, model="luma/ray-2", total=1)
+    staged = Staged(files={field: file}, fitted={field} if fitted else set())
+    assert str(await house.clouds._url(order, work, staged, field, {field: rules})).startswith(starts)
 
 
 async def test_a_video_of_ours_is_fetched_by_the_cloud_from_a_signed_address(house: House) -> None:
@@ -214,6 +231,22 @@ async def test_a_cancelled_generation_is_cancelled_at_the_cloud(house: House) ->
     assert (row.status, step.status) == (GenerationStatus.CANCELED, "canceled")
 
 
+async def test_a_call_that_is_being_sent_is_cancelled_once_it_is_known(house: House) -> None:
+    fault(house, "replicate", type="slow_answer", seconds=2)
+    ticket = await house.accept(model="replicate/flux-schnell", input={"prompt": "a red circle"})
+    with house.environment.with_time_skipping_disabled():
+        house.world.change(house.world.settings.model_copy(update={"seconds_per_job": 60}))
+        handle = await house.start(ticket)
+        await until(lambda: bool(house.world.find_jobs()))
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    (job,) = house.world.find_jobs()
+    assert job.state == State.CANCELLED
+    (attempt,) = await attempts(house, ticket.generation_id)
+    assert (attempt.status, attempt.provider_job_id) == ("canceled", job.id)
+
+
 async def test_a_callback_wakes_the_workflow(house: House) -> None:
     ticket = await house.accept(model="replicate/flux-schnell", input={"prompt": "a red circle"})
     with house.environment.with_time_skipping_disabled():
@@ -223,6 +256,20 @@ async def test_a_callback_wakes_the_workflow(house: House) -> None:
         await handle.result()
     history = await handle.fetch_history()
     assert len(history.events) < 40
+
+
+async def test_a_poll_that_another_has_overtaken_brings_what_that_one_made(house: House) -> None:
+    """A callback starts a second poll while the first may be storing the files."""
+    generation_id, result = await house.run(**FAL)
+    order = StepOrder(generation_id=generation_id, tenant_id=TENANT, position=0, model="fal/flux-schnell", total=1)
+    assert list((await house.clouds.records.step_work(order)).outputs) == result.outputs
+    house.world.faults.put("replicate", FAULTS.validate_python([{"type": "fails"}]))
+    with pytest.raises(WorkflowFailureError):
+        await house.run(model="replicate/flux-schnell", input={"prompt": "x"})
+    failed = await only_row(house, GenerationStatus.FAILED)
+    order = StepOrder(generation_id=failed.id, tenant_id=TENANT, position=0, model="replicate/flux-schnell", total=1)
+    with pytest.raises(AlreadyFinished):
+        await house.clouds.records.step_work(order)
 
 
 async def open_circuit(house: House, account: str) -> None:
@@ -273,9 +320,10 @@ async def test_an_outage_goes_to_the_fallback_and_keeps_what_was_made(house: Hou
     assert [job.prompt for job in house.world.find_jobs(cloud="replicate")] == ["one", "two"]
 
 
-async def only_row(house: House) -> GenerationRow:
+async def only_row(house: House, status: GenerationStatus | None = None) -> GenerationRow:
+    query = select(GenerationRow).where(col(GenerationRow.status) == status) if status else select(GenerationRow)
     async with house.database.reading() as session:
-        return (await session.execute(select(GenerationRow))).scalar_one()
+        return (await session.execute(query)).scalar_one()
 
 
 async def test_a_dead_letter_can_be_cancelled(house: House) -> None:
