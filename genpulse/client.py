@@ -93,9 +93,14 @@ class Client:
         return Page[Generation].model_validate(answer).data
 
     async def models(self) -> list[Model]:
-        """The catalogue."""
-        answer = await self._call("GET", "/v1/models")
-        return Page[Model].model_validate(answer).data
+        """The catalogue, all pages of it."""
+        found: list[Model] = []
+        while True:
+            after = {"starting_after": found[-1].id} if found else {}
+            page = Page[Model].model_validate(await self._call("GET", "/v1/models", params=after))
+            found += page.data
+            if not page.has_more or not page.data:
+                return found
 
     async def model(self, model_id: str) -> Model:
         """One model of the catalogue, also one that is not listed."""

@@ -117,6 +117,7 @@ class Views:
                 for one in parts.attempts
                 if one.position == row.position
             ],
+            parameters=row.parameters or {},
             outputs=[self.asset(one) for one in parts.outputs if one.position == row.position],
             error=_fault(row.error),
             started_at=row.started_at,

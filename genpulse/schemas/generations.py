@@ -208,7 +208,10 @@ class Attempt(BaseModel):
 
 
 class Step(BaseModel):
-    """One model call within a generation. `progress` runs from 0 to 1."""
+    """One model call within a generation. `progress` runs from 0 to 1.
+
+    `parameters` are those really used, as far as the model tells: the seed that was drawn, an id at the provider.
+    """
 
     id: str
     operation: Operation
@@ -216,6 +219,7 @@ class Step(BaseModel):
     status: StepStatus
     progress: float
     attempts: list[Attempt]
+    parameters: dict[str, Any]
     outputs: list[Asset]
     error: GenerationFault | None
     started_at: datetime | None
