@@ -55,13 +55,20 @@ class EmbeddedStack:
     """A running stack: where it is, and its processes by name."""
 
     def __init__(
-        self, data_dir: DataDir, environment: Mapping[str, str], specs: list[ProcessSpec], report: Report
+        self,
+        data_dir: DataDir,
+        environment: Mapping[str, str],
+        specs: list[ProcessSpec],
+        report: Report,
+        *,
+        simulator_url: str = "",
     ) -> None:
         self.data_dir = data_dir
         self.environment = environment
         self.api_url = f"http://{_reachable_host(environment)}:{environment[_PORT]}"
         self.temporal_address = environment[_ADDRESS]
         self.ui_url = environment.get(_UI_URL, "")
+        self.simulator_url = simulator_url
         self.admin_key = environment[_ADMIN_KEY]
         self._processes = {spec.name: SupervisedProcess(spec, data_dir, report) for spec in specs}
 
@@ -119,10 +126,18 @@ class EmbeddedStack:
         """Return once a submission would work. Raises StackError when that takes too long."""
         deadline = time.monotonic() + _READY_SECONDS
         async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
-            while not await _answers(client, f"{self.api_url}/readyz"):
-                if time.monotonic() > deadline:
-                    raise StackError(_with_log("The API did not become ready", self.data_dir, "api"))
-                await asyncio.sleep(_PAUSE)
+            for name, url in self._ready_urls().items():
+                while not await _answers(client, url):
+                    if time.monotonic() > deadline:
+                        raise StackError(_with_log(f"{name} did not become ready", self.data_dir, name))
+                    await asyncio.sleep(_PAUSE)
+
+    def _ready_urls(self) -> dict[str, str]:
+        """Where those who are talked to answer with 200 once they are ready."""
+        urls = {"api": f"{self.api_url}/readyz"}
+        if self.simulator_url:
+            urls["simulator"] = f"{self.simulator_url}/_control/jobs"
+        return urls
 
     async def _watch(self) -> Never:
         while True:
@@ -141,7 +156,8 @@ async def embedded_stack(
     simulate: bool = False,
     report: Report = lambda _sentence: None,
 ) -> AsyncIterator[EmbeddedStack]:
-    """Start the stack, wait until it is ready, and stop it at the end. With `simulate`, every cloud is the simulator.
+    """Start the stack, wait until it is ready, and stop it at the end. With `simulate`, every cloud without
+    an account is the simulator.
 
     What is set in this process's environment, or in `environment`, wins over what the stack would choose: with a
     Temporal address of its own no server is started. Raises StackError when the stack cannot start.
@@ -153,14 +169,15 @@ async def embedded_stack(
         folder.clean_up_former_run()
         ports = ports.settled(temporal_runs_here=_ADDRESS not in given)
         settings = _environment(folder, ports, given)
+        simulator_url = f"http://{LOOPBACK}:{ports.simulator}" if simulate else ""
         if simulate:
-            settings |= all_variables(f"http://{LOOPBACK}:{ports.simulator}")
+            settings |= all_variables(simulator_url, given)
         specs = _specs(settings)
         if simulate:
             specs.append(_simulator(ports, settings))
         if _ADDRESS not in given:
             specs.append(_temporal(folder, ports, settings))
-        stack = EmbeddedStack(folder, settings, specs, report)
+        stack = EmbeddedStack(folder, settings, specs, report, simulator_url=simulator_url)
         try:
             await stack.bring_up()
             yield stack

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from genpulse.simulator import Clock, ManualClock, Settings, Simulator, create_simulator
-from genpulse.simulator.accounts import variables
+from genpulse.simulator.accounts import all_variables, variables
 from genpulse.simulator.clouds import CLOUDS, fal, replicate
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.jobs import State
@@ -397,6 +397,17 @@ async def test_a_slow_answer_comes_after_the_job_was_made(world: World) -> None:
     await asyncio.sleep(0.1)
     assert (await world.count("slow"), answer.done()) == (1, False)
     assert (await answer).status_code == 200
+
+
+def test_a_cloud_with_an_account_is_left_alone() -> None:
+    every = all_variables("http://sim")
+    given = {
+        "GENPULSE_PROVIDERS__FAL__API_KEY": "mine",
+        "GENPULSE_PROVIDERS__KLING__RATE": "1",
+        "GENPULSE_PROVIDERS__REPLICATE__API_KEY": "",
+    }
+    left = all_variables("http://sim", given)
+    assert every.keys() - left.keys() == {f"GENPULSE_PROVIDERS__FAL__{what}" for what in ("BASE_URL", "API_KEY")}
 
 
 async def test_one_cloud_may_answer_at_the_root() -> None:
