@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-all faults cover lint imports type fmt bench train score wheel lock clean
+.PHONY: help setup demo up test test-all faults cover matrix lint imports type fmt bench train score wheel lock clean
 
 help: ## this list
 	@tab=$$(printf '\t'); sed -n "s/^\([a-z-]*\):.*## \(.*\)/  make \1$$tab\2/p" $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ faults: setup ## kill real processes in the middle of their work
 
 cover: setup ## the tests with a coverage report
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --cov --cov-report=term-missing:skip-covered
+
+matrix: setup ## run every model and every fault, and write the tables of docs/providers.md
+	@GENPULSE_WRITE_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/test_matrix.py tests/workflows/test_matrix.py
 
 lint: setup ## style, spelling, dependencies
 	@$(BIN)/ruff format --check .

@@ -199,7 +199,8 @@ class _Planner:
                 f"Upscaling to {_text(wanted)} works on one output; ask for `count` 1.", field=where / "input.count"
             )
         upscale = _UPSCALE[_kind_of(self._makes(made))]
-        upscaler = next(iter(self.catalog.offering(upscale)), None)
+        offers = self.catalog.offering(upscale)
+        upscaler = next((one for one in offers if "scale" in one.operations[upscale].fields), None)
         if upscaler is None:
             raise InvalidInput(f"{model.id} does not make {_text(wanted)}.", field=where / "input.width")
         most = upscaler.operations[upscale].fields["scale"].maximum or 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import platform
@@ -13,7 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +25,10 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from genpulse.stack import EmbeddedStack, Ports, embedded_stack
+from tests.load import in_flight
 from tests.load.bare_workflow import BareWorkflow
 from tests.load.callers import Connection, Submissions, submit_many
+from tests.load.processes import Cpu
 from tests.servers.postgres import PostgresServer, postgres_server
 
 CALLERS = 16
@@ -42,24 +43,6 @@ NOTES = "\n## Notes"
 
 
 @dataclass
-class Cpu:
-    """CPU milliseconds that groups of processes used between two looks; a group may change in between."""
-
-    groups: Mapping[str, Callable[[], Iterable[int]]]
-    before: dict[str, float] = field(default_factory=dict)
-
-    def start(self) -> None:
-        self.before = self._now()
-
-    def used(self) -> dict[str, float]:
-        now = self._now()
-        return {name: now[name] - self.before[name] for name in now}
-
-    def _now(self) -> dict[str, float]:
-        return {name: sum(map(_cpu_ms, pids())) for name, pids in self.groups.items()}
-
-
-@dataclass
 class Figures:
     """What one run measured."""
 
@@ -70,6 +53,7 @@ class Figures:
     bare_cpu_ms: dict[str, float]
     bare_per_second: float
     events: int
+    flights: dict[str, in_flight.Flight] = field(default_factory=dict)
 
 
 async def main() -> Figures:
@@ -79,7 +63,10 @@ async def main() -> Figures:
         environment = {"GENPULSE_DATABASE__URL": url, "GENPULSE_TELEMETRY__LOG_LEVEL": "warning"}
         async with embedded_stack(Path(folder), ports=Ports(), environment=environment) as stack:
             await stack.stop("worker-gpu")  # no model runs here; its idle polling would only be noise
-            return await _measure(stack, postgres, url)
+            figures = await _measure(stack, postgres, url)
+    figures.flights["clouds"] = await in_flight.fly(kill=False)
+    figures.flights["clouds, worker killed"] = await in_flight.fly(kill=True)
+    return figures
 
 
 async def _measure(stack: EmbeddedStack, postgres: PostgresServer, url: str) -> Figures:
@@ -186,14 +173,6 @@ def _process(stack: EmbeddedStack, name: str) -> Callable[[], list[int]]:
     return lambda: [stack.pid(name) or 0]
 
 
-def _cpu_ms(pid: int) -> float:
-    """Its own time and that of its children that have ended; none for a process that has ended itself."""
-    with contextlib.suppress(FileNotFoundError):
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        return sum(int(ticks) for ticks in fields[11:15]) * 1000 / os.sysconf("SC_CLK_TCK")
-    return 0.0
-
-
 def _rows(figures: Figures) -> list[tuple[str, str, str]]:
     burst, bare = figures.burst, figures.bare_cpu_ms
     ours = figures.cpu_ms["temporal"] + figures.cpu_ms["worker"]
@@ -211,6 +190,7 @@ def _rows(figures: Figures) -> list[tuple[str, str, str]]:
         ("bare workflows/s", f"{figures.bare_per_second:.1f}", ""),
         ("worker + Temporal server, ours / bare", f"{ours / yardstick:.2f}", "≤ 1.2"),
         ("history events of a one-step generation", str(figures.events), "≤ 22"),
+        *(row for what, flight in figures.flights.items() for row in in_flight.rows(flight, what)),
     ]
 
 
@@ -226,7 +206,9 @@ def _report(figures: Figures) -> str:
     return (
         "# Benchmarks\n\nWritten by `make bench`: real processes (API, workers, Temporal dev server with its database "
         "in a file, PostgreSQL with fsync on), the model `local/fake`, callers on the same machine. The bare workflow "
-        "runs the same number of activities and local activities, all empty, on the same server in the same run.\n\n"
+        "runs the same number of activities and local activities, all empty, on the same server in the same run. Jobs "
+        "at clouds: one worker, the simulator on the same machine; half of the jobs are called back about, half polled "
+        "for; the lag is from done at the cloud to recorded here, the file fetched and stored.\n\n"
         f"Machine: {_machine()}\n\n| figure | measured | aim |\n|---|---|---|\n{lines}\n"
     )
 

@@ -1,0 +1,94 @@
+"""Every fault of the simulator's controls against every cloud: what comes of it, and how many jobs were made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from genpulse.schemas.states import GenerationStatus
+from genpulse.simulator.clouds import CLOUDS
+from genpulse.simulator.faults import FAULTS, Fault
+from tests.matrix import FAMILIES, hold
+from tests.workflows.conftest import House
+
+#: What a cloud does to us, and what may come of it. Faults with `times` pass.
+FAULTS_TRIED: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "late": ({"type": "latency", "seconds": 0.2}, {"✓"}),
+    "late answer": ({"type": "slow_answer", "seconds": 0.2}, {"✓"}),
+    "429": ({"type": "rate_limited", "times": 2}, {"✓"}),
+    "429, Retry-After": ({"type": "rate_limited", "retry_after": 7, "times": 2}, {"✓"}),
+    "5xx to the call": ({"type": "server_error", "kinds": ["submit"], "times": 1}, {"✓", "?"}),
+    "5xx afterwards": ({"type": "server_error", "kinds": ["poll", "result", "media"], "times": 2}, {"✓"}),
+    "HTML afterwards": ({"type": "server_error", "html": True, "kinds": ["poll", "result"], "times": 2}, {"✓"}),
+    "answer lost": ({"type": "lost_answer", "times": 1}, {"✓", "?"}),
+    "half an answer": ({"type": "malformed", "kinds": ["submit"], "times": 1}, {"✓", "?"}),
+    "half an answer afterwards": ({"type": "malformed", "kinds": ["poll", "result"], "times": 2}, {"✓"}),
+    "reset": ({"type": "connection_reset", "kinds": ["submit"], "times": 1}, {"✓", "?"}),
+    "reset afterwards": ({"type": "connection_reset", "kinds": ["poll", "result", "media"], "times": 2}, {"✓"}),
+    "hung": ({"type": "hung", "kinds": ["submit"], "times": 1}, {"✓", "?"}),
+    "hung afterwards": ({"type": "hung", "kinds": ["poll", "result", "media"], "times": 1}, {"✓"}),
+    "unknown at first": ({"type": "hidden_at_first"}, {"✓"}),
+    "states in disorder": ({"type": "backwards"}, {"✓"}),
+    "callbacks twice": ({"type": "duplicated_callbacks"}, {"✓"}),
+    "callbacks in disorder": ({"type": "reordered_callbacks"}, {"✓"}),
+    "a page for a file": ({"type": "server_error", "html": True, "status": 200, "kinds": ["media"], "times": 1}, {"✓"}),
+    "half a file": ({"type": "malformed", "kinds": ["media"], "times": 1}, {"✓"}),
+    "links expired": ({"type": "expired_media", "times": 1}, {"✓"}),
+    "no file": ({"type": "no_outputs"}, {"✗ `provider_failed`", "✗ `content_blocked`"}),
+    "content refused": ({"type": "fails", "code": "content"}, {"✗ `content_blocked`", "✗ `provider_failed`"}),
+    "job fails": ({"type": "fails"}, {"✗ `provider_failed`", "✗ `provider_unavailable`", "?"}),
+    "stuck": ({"type": "stuck"}, {"✗ `deadline_exceeded`", "?"}),
+}
+
+
+def test_every_cloud_and_every_fault_is_tried() -> None:
+    assert {_cloud(name) for name in FAMILIES} == {cloud.name for cloud in CLOUDS}
+    known = {one.model_fields["type"].annotation.__args__[0] for one in Fault.__args__}
+    assert {fault["type"] for fault, _ in FAULTS_TRIED.values()} == known
+
+
+@pytest.mark.parametrize("fault", FAULTS_TRIED)
+async def test_a_fault_at_every_cloud(house: House, fault: str) -> None:
+    values, possible = FAULTS_TRIED[fault]
+    by_cloud = [[name for name in FAMILIES if _cloud(name) == cloud.name] for cloud in CLOUDS]
+    found: dict[str, str] = {}
+    for outcomes in await asyncio.gather(*(_outcomes(house, names, values) for names in by_cloud)):
+        found |= outcomes
+    wrong = {name: outcome for name, outcome in found.items() if outcome not in possible}
+    assert not wrong, f"{fault}: {wrong}"
+    hold("faults", ["", *FAMILIES], {fault: [found[name] for name in FAMILIES]})
+
+
+def _cloud(family: str) -> str:
+    return family.partition(" ")[0]
+
+
+async def _outcomes(house: House, families: Sequence[str], fault: dict[str, Any]) -> dict[str, str]:
+    """One after another: faults are a cloud's."""
+    return {name: await _outcome(house, FAMILIES[name], fault) for name in families}
+
+
+async def _outcome(house: House, request: dict[str, Any], fault: dict[str, Any]) -> str:
+    """How it ends: a tick for a success, `?` for a dead letter, and the error of a failure."""
+    cloud = request["model"].partition("/")[0]
+    before = len(house.world.find_jobs(cloud=cloud))
+    house.world.faults.put(cloud, FAULTS.validate_python([fault]))
+    deadline = 600 if fault["type"] == "stuck" else 86400
+    ticket = await house.accept(**request, deadline_seconds=deadline)
+    with suppress(WorkflowFailureError):
+        await (await house.start(ticket)).result()
+    row, _ = await house.rows(ticket.generation_id)
+    jobs = len(house.world.find_jobs(cloud=cloud)) - before
+    if row.status == GenerationStatus.SUCCEEDED:
+        assert jobs == 1, f"{cloud}: {jobs} jobs were paid for one"
+        return "✓"
+    assert row.error is not None
+    if row.error["code"] == "outcome_unknown":
+        assert jobs <= 1, f"{cloud}: {jobs} jobs were paid for one"
+        return "?"
+    return f"✗ `{row.error['code']}`"
