@@ -52,6 +52,11 @@ def to_temporal(error: GenPulseError, provider: str | None, *, final: bool = Fal
     )
 
 
+def again(known: GenerationFault) -> ApplicationError:
+    """What was written down before, and may not have reached Temporal."""
+    return ApplicationError(known.message, known, type=known.code, non_retryable=True)
+
+
 def fault_of(error: Exception) -> GenerationFault:
     """What a generation shows of a failure that reached its workflow."""
     cause = error.cause if isinstance(error, ActivityError) else error

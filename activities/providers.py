@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.failures import OUTCOME_UNKNOWN, fault, to_temporal
+from activities.failures import OUTCOME_UNKNOWN, again, fault, to_temporal
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
@@ -58,6 +58,8 @@ _BEAT_SECONDS = 3.0
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
 _THROTTLED = 10.0  # seconds, where the cloud does not say
 _PROBED_BY_ANOTHER = timedelta(seconds=5)
+#: Lost on our own side, or unknown at the cloud's: no end of an attempt.
+_NO_END = (AlreadyFinished, DependencyDown, OutcomeUnknown)
 _NEXT_WOULD_FAIL = (ProviderUnavailable, ProviderAuthFailed, ProviderQuotaSpent)
 
 
@@ -82,6 +84,8 @@ class ProviderActivities:
             call = await self.calls.open(order)
             if call.work.outputs:
                 return Acceptance(outcome=StepOutcome(outputs=list(call.work.outputs)))
+            if call.failed is not None:
+                raise again(call.failed)
             if call.is_accepted:
                 return Acceptance()
             account = self.accounts.of(order.model)
@@ -110,7 +114,8 @@ class ProviderActivities:
             await self._withdraw(order, call, account, error)
             raise
         await self.circuits.worked(account.name)
-        return await self._accept(order, call, account, answer, folder)
+        async with self._in_flight(account, call):
+            return await self._accept(order, call, account, answer, folder)
 
     async def _pass_circuit(self, order: StepOrder, call: Call, account: Account) -> None:
         """Wait for a turn, unless the account has failed so often that it is left alone."""
@@ -216,18 +221,24 @@ class ProviderActivities:
     async def poll(self, order: StepOrder) -> StepOutcome:
         """Ask for the job, and fetch what it made. Until then it fails, and comes back as often as the model merits."""
         async with self._failing(order):
-            call = await self.calls.open(order)
+            call = await self.calls.resume(order)
             if call.work.outputs:
                 return StepOutcome(outputs=list(call.work.outputs))
+            if call.failed is not None:
+                raise again(call.failed)
             account, spec = self.accounts.of(order.model), self.catalog.get(order.model)
-            state = call.answer or await self._ask(order, call, account, spec)
-            with TemporaryDirectory(prefix="genpulse-call-") as scratch:
-                try:
-                    return await self._collect(order, call, account, state, Path(scratch))
-                except AssetUnavailable as error:
-                    if self._age(call) > timedelta(days=1):
-                        raise
-                    raise _later(error.message, _LOOK_AGAIN) from error  # a fresh answer may bring fresh links
+            async with self._in_flight(account, call):
+                state = call.answer or await self._ask(order, call, account, spec)
+                return await self._fetch(order, call, account, state)
+
+    async def _fetch(self, order: StepOrder, call: Call, account: Account, state: Finished) -> StepOutcome:
+        with TemporaryDirectory(prefix="genpulse-call-") as scratch:
+            try:
+                return await self._collect(order, call, account, state, Path(scratch))
+            except AssetUnavailable as error:
+                if self._age(call) > timedelta(days=1):
+                    raise
+                raise _later(error.message, _LOOK_AGAIN) from error  # a fresh answer may bring fresh links
 
     async def _ask(self, order: StepOrder, call: Call, account: Account, spec: ModelSpec) -> Finished:
         """The finished job; anything else raises."""
@@ -293,6 +304,17 @@ class ProviderActivities:
         return self.now() - call.sent_at
 
     @asynccontextmanager
+    async def _in_flight(self, account: Account, call: Call) -> AsyncIterator[None]:
+        """A job that has failed takes no place in flight any more."""
+        try:
+            yield
+        except _NO_END:
+            raise
+        except GenPulseError:
+            await self.limiter.release(account.name, call.key)
+            raise
+
+    @asynccontextmanager
     async def _failing(self, order: StepOrder, *, attempts: int = 1) -> AsyncIterator[None]:
         """Failures as Temporal and the record of the attempt see them.
 
@@ -302,8 +324,7 @@ class ProviderActivities:
         beating = asyncio.create_task(_beat())
         try:
             yield
-        except (AlreadyFinished, DependencyDown, OutcomeUnknown) as error:
-            # Lost on our own side, or unknown at the cloud's: no end of the attempt.
+        except _NO_END as error:
             raise to_temporal(error, provider) from error
         except GenPulseError as error:
             number = await self.records.fail_attempt(order, fault(error, provider))

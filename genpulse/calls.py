@@ -13,6 +13,7 @@ from genpulse.models import AttemptRow
 from genpulse.providers.base import Finished, Job, Output
 from genpulse.records import StepWork
 from genpulse.repositories import steps
+from genpulse.schemas.generations import GenerationFault
 
 if TYPE_CHECKING:
     from genpulse.records import Records
@@ -24,7 +25,7 @@ class Call:
     """A step at a cloud, as far as it has come.
 
     `answer` is there where the outputs came at once. `sent_at` without `job_id` or `answer` means that nobody knows the
-    outcome.
+    outcome. `failed` is what it has ended with: it was accepted, may have been paid for, and is not sent again.
     """
 
     work: StepWork
@@ -36,6 +37,7 @@ class Call:
     job_id: str | None
     handle: dict[str, str]
     answer: Finished | None = None
+    failed: GenerationFault | None = None
 
     @property
     def is_accepted(self) -> bool:
@@ -63,28 +65,41 @@ class Calls:
 
         Raises AlreadyFinished when it need not be run any more. A step that has succeeded has outputs in its `work`.
         """
-        known = await self._running(order)
-        if known is not None and f"{known.provider}/{known.model}" == order.model:
+        known = await self._last(order)
+        if known is not None and _is_binding(known):
             return _call(order, known, await self._records.step_work(order))
         work = await self._records.begin_step(order)
         if work.outputs:
             return _done(work)
-        opened = await self._running(order)
+        opened = await self._last(order)
         if opened is None:
             raise InvariantBroken(f"{order.generation_id} has no open attempt at step {order.position}.")
         return _call(order, opened, work)
 
+    async def resume(self, order: StepOrder) -> Call:
+        """The call that was opened, however far it has come since. Never opens another. Raises AlreadyFinished."""
+        work = await self._records.step_work(order)
+        if work.outputs:
+            return _done(work)
+        row = await self._last(order)
+        if row is None or not _is_binding(row):
+            raise AlreadyFinished("The attempt has ended.")
+        return _call(order, row, work)
+
     async def latest(self, order: StepOrder) -> Accepted | None:
         """The job of the running call, where it was accepted."""
-        row = await self._running(order)
-        if row is None or row.account is None or row.provider_job_id is None:
+        row = await self._last(order)
+        if row is None or row.status != "running" or row.account is None or row.provider_job_id is None:
             return None
         job = Job(id=row.provider_job_id, handle=row.handle or {})
         return Accepted(account=row.account, key=_key(order, row), job=job)
 
     async def sending(self, order: StepOrder, call: Call, *, account: str, endpoint: str) -> None:
-        """The call is about to be sent. From here on it is never sent a second time unless `withdrawn`."""
-        await self._note(order, call, account=account, endpoint=endpoint, sent_at=utc_now())
+        """The call is about to be sent. From here on it is never sent a second time unless `withdrawn`.
+
+        Raises AlreadyFinished where another worker was faster: one that had been taken for lost may come back.
+        """
+        await self._note(order, call, unsent=True, account=account, endpoint=endpoint, sent_at=utc_now())
 
     async def withdrawn(self, order: StepOrder, call: Call) -> None:
         """The cloud has not accepted it, for certain."""
@@ -99,14 +114,24 @@ class Calls:
         kept = asdict(answer) | {"outputs": [{"url": output.url} for output in answer.outputs]}
         await self._note(order, call, answer=kept)
 
-    async def _note(self, order: StepOrder, call: Call, **values: object) -> None:
+    async def _note(self, order: StepOrder, call: Call, *, unsent: bool = False, **values: object) -> None:
         async with self._database.transaction() as session:
-            if not await steps.note_attempt(session, order.generation_id, order.position, call.number, **values):
-                raise AlreadyFinished("The attempt has ended.")
+            if not await steps.note_attempt(
+                session, order.generation_id, order.position, call.number, unsent=unsent, **values
+            ):
+                raise AlreadyFinished("The attempt has ended, or another worker has sent it.")
 
-    async def _running(self, order: StepOrder) -> AttemptRow | None:
+    async def _last(self, order: StepOrder) -> AttemptRow | None:
         async with self._database.reading() as session:
-            return await steps.running_attempt(session, order.generation_id, order.position)
+            return await steps.last_attempt(session, order.generation_id, order.position, order.model)
+
+
+def _is_binding(row: AttemptRow) -> bool:
+    """Whether the call goes on, or has come to an end that no other may follow.
+
+    A worker may write down that a job has failed and die, or be overtaken by another one, before Temporal knows.
+    """
+    return row.status == "running" or (row.status == "failed" and row.sent_at is not None)
 
 
 def _key(order: StepOrder, row: AttemptRow) -> str:
@@ -124,6 +149,7 @@ def _call(order: StepOrder, row: AttemptRow, work: StepWork) -> Call:
         job_id=row.provider_job_id,
         handle=row.handle or {},
         answer=_answer(row.answer) if row.answer else None,
+        failed=GenerationFault.model_validate(row.error) if row.status == "failed" else None,
     )
 
 

@@ -136,10 +136,10 @@ class Records:
         """The running attempt failed; whether there is another is Temporal's to decide. Return how many there were."""
         error = fault.model_dump(mode="json")
         async with self._database.transaction() as session:
-            await steps.close_attempts(session, order.generation_id, order.position, status="failed", error=error)
             step = await _step(session, order)
-            attempt = {"step": step.step_id, "status": "failed", "error": error}
-            await generations.touch(session, order.generation_id, ("attempt", attempt))
+            if await steps.close_attempts(session, order.generation_id, order.position, status="failed", error=error):
+                attempt = {"step": step.step_id, "status": "failed", "error": error}
+                await generations.touch(session, order.generation_id, ("attempt", attempt))
             return await steps.count_attempts(session, order.generation_id, order.position, order.model)
 
     async def park(self, ending: Ending) -> None:

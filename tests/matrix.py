@@ -100,8 +100,8 @@ def hold(table: str, head: Sequence[str], rows: Mapping[str, Sequence[str]], *, 
     known = {_key(line): line for line in lines[2:]}
     told = {key: _line([key, *cells]) for key, cells in rows.items()}
     if WRITING:
-        kept = {} if whole else known
-        lines = [_line(head), "|" + "---|" * len(head), *(kept | told).values()]
+        rows_now = told if whole else dict(sorted((known | told).items()))
+        lines = [_line(head), "|" + "---|" * len(head), *rows_now.values()]
         PAGE.write_text(before + "\n".join(lines) + after, "utf-8")
         return
     assert lines[0] == _line(head), "docs/providers.md has other columns; `make matrix` writes them"

@@ -84,12 +84,14 @@ async def open_attempt(session: AsyncSession, generation_id: str, position: int,
     return number
 
 
-async def running_attempt(session: AsyncSession, generation_id: str, position: int) -> AttemptRow | None:
-    """The attempt of a step that has not ended."""
+async def last_attempt(session: AsyncSession, generation_id: str, position: int, model_id: str) -> AttemptRow | None:
+    """The newest attempt of a step with this model."""
+    provider, _, model = model_id.partition("/")
     query = select(AttemptRow).where(
         col(AttemptRow.generation_id) == generation_id,
         col(AttemptRow.position) == position,
-        col(AttemptRow.status) == "running",
+        col(AttemptRow.provider) == provider,
+        col(AttemptRow.model) == model,
     )
     return (await session.execute(query.order_by(col(AttemptRow.number).desc()).limit(1))).scalar_one_or_none()
 
@@ -106,20 +108,19 @@ async def count_attempts(session: AsyncSession, generation_id: str, position: in
     return (await session.execute(query)).scalar_one()
 
 
-async def note_attempt(session: AsyncSession, generation_id: str, position: int, number: int, **values: object) -> bool:
-    """Write something down about a running attempt. Return whether it runs."""
-    query = (
-        update(_ATTEMPT)
-        .where(
-            _ATTEMPT.c.generation_id == generation_id,
-            _ATTEMPT.c.position == position,
-            _ATTEMPT.c.number == number,
-            _ATTEMPT.c.status == "running",
-        )
-        .values(**values)
-        .returning(_ATTEMPT.c.number)
+async def note_attempt(
+    session: AsyncSession, generation_id: str, position: int, number: int, *, unsent: bool = False, **values: object
+) -> bool:
+    """Write something down about a running attempt, with `unsent` only if nobody has sent it. Return whether it was."""
+    query = update(_ATTEMPT).where(
+        _ATTEMPT.c.generation_id == generation_id,
+        _ATTEMPT.c.position == position,
+        _ATTEMPT.c.number == number,
+        _ATTEMPT.c.status == "running",
     )
-    return (await session.execute(query)).first() is not None
+    if unsent:
+        query = query.where(_ATTEMPT.c.sent_at.is_(None))
+    return (await session.execute(query.values(**values).returning(_ATTEMPT.c.number))).first() is not None
 
 
 async def close_attempts(
@@ -131,14 +132,18 @@ async def close_attempts(
     status: str,
     error: dict[str, Any] | None = None,
     usage: dict[str, Any] | None = None,
-) -> None:
-    """Close the running attempts of a step, or of all steps; `before` leaves that attempt and later ones open."""
+) -> bool:
+    """Close the running attempts of a step, or of all steps; `before` leaves that attempt and later ones open.
+
+    Return whether there were any.
+    """
     query = update(_ATTEMPT).where(_ATTEMPT.c.generation_id == generation_id, _ATTEMPT.c.status == "running")
     if position is not None:
         query = query.where(_ATTEMPT.c.position == position)
     if before is not None:
         query = query.where(_ATTEMPT.c.number < before)
-    await session.execute(query.values(status=status, error=error, usage=usage, finished_at=utc_now()))
+    closed = query.values(status=status, error=error, usage=usage, finished_at=utc_now()).returning(_ATTEMPT.c.number)
+    return (await session.execute(closed)).first() is not None
 
 
 async def jobs_in_flight(session: AsyncSession) -> dict[str, int]:

@@ -29,7 +29,7 @@ from genpulse.assets import Assets
 from genpulse.calls import Calls
 from genpulse.catalog import engine_models, load_catalog
 from genpulse.circuits import Circuits
-from genpulse.db import Database
+from genpulse.db import Database, utc_now
 from genpulse.limits import MemoryLimiter
 from genpulse.links import CloudLinks
 from genpulse.media import MediaLimits
@@ -96,8 +96,8 @@ class ScriptedEngine:
 
 
 def virtual_now() -> datetime:
-    """The time of the workflow whose activity this is."""
-    return activity.info().current_attempt_scheduled_time
+    """The time of the workflow whose activity this is; what a test asks itself is asked now."""
+    return activity.info().current_attempt_scheduled_time if activity.in_activity() else utc_now()
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from sqlmodel import col
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowHistory
 
 from genpulse.assets import Staged
 from genpulse.circuits import FAILURES_TO_OPEN
@@ -199,6 +199,14 @@ async def test_a_cloud_that_cannot_be_asked_for_a_lost_call_gets_no_second_one(
     assert [one.status for one in await attempts(house, generation_id)] == ["succeeded"]
 
 
+async def test_a_job_that_has_failed_takes_no_place_any_more(house: House) -> None:
+    fault(house, "replicate", type="fails")
+    with pytest.raises(WorkflowFailureError):
+        await house.run(model="replicate/flux-schnell", input={"prompt": "a red circle"})
+    state = await house.clouds.limiter.state("replicate", house.clouds.accounts.of("replicate/flux-schnell").limits)
+    assert state.in_flight == 0
+
+
 async def test_a_refused_content_ends_it_without_a_fallback(house: House) -> None:
     fault(house, "fal", type="fails", code="content")
     with pytest.raises(WorkflowFailureError):
@@ -248,14 +256,25 @@ async def test_a_call_that_is_being_sent_is_cancelled_once_it_is_known(house: Ho
 
 
 async def test_a_callback_wakes_the_workflow(house: House) -> None:
+    """Or it would wait for its next poll: of a job that is stuck, for ever."""
+    fault(house, "replicate", type="stuck")
     ticket = await house.accept(model="replicate/flux-schnell", input={"prompt": "a red circle"})
     with house.environment.with_time_skipping_disabled():
         handle = await house.start(ticket)
-        await until(lambda: bool(house.world.find_jobs()))
+        await until(lambda: bool(house.world.record.find(cloud="replicate", kind=Kind.POLL)))
         await handle.signal("called_back")
-        await handle.result()
-    history = await handle.fetch_history()
-    assert len(history.events) < 40
+        async with asyncio.timeout(30):
+            while not _polls_after_callback(await handle.fetch_history()):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+
+
+def _polls_after_callback(history: WorkflowHistory) -> int:
+    polls = [event.HasField("activity_task_scheduled_event_attributes") for event in history.events]
+    called = [event.HasField("workflow_execution_signaled_event_attributes") for event in history.events]
+    return sum(polls[called.index(True) :]) if True in called else 0
 
 
 async def test_a_poll_that_another_has_overtaken_brings_what_that_one_made(house: House) -> None:
