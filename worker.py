@@ -37,7 +37,7 @@ from genpulse.limits import limiter
 from genpulse.links import CloudLinks
 from genpulse.media import MediaLimits
 from genpulse.net import http_client
-from genpulse.providers.registry import Accounts
+from genpulse.providers.registry import open_accounts
 from genpulse.records import Records
 from genpulse.schemas.engine import Engine
 from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES, QUEUES, WORKFLOW_QUEUE, provider_queue
@@ -189,19 +189,14 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
 async def _provider_builders(
     clouds: Sequence[str], services: Services, grace: timedelta, stack: AsyncExitStack
 ) -> list[WorkerBuilder]:
-    """A worker for each cloud; they share connections and limits."""
+    """A worker for each cloud; they share the limits."""
     settings = services.settings
-    # A client of its own, because it may reach the configured clouds wherever they are; what callers name may not.
-    endpoints = [one.base_url for one in settings.providers.values()]
-    http = await stack.enter_async_context(
-        http_client(allow_private=settings.network.allow_private, trusted_urls=endpoints)
-    )
     activities = ProviderActivities(
         calls=Calls(services.database, services.records),
         records=services.records,
         assets=services.assets,
         catalog=services.catalog,
-        accounts=Accounts(settings.providers, http, max_bytes=settings.uploads.max_bytes),
+        accounts=await stack.enter_async_context(open_accounts(settings)),
         limiter=await stack.enter_async_context(limiter(settings)),
         circuits=Circuits(services.database),
         links=CloudLinks(settings.server.public_url, link_signer(settings.security)),

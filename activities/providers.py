@@ -56,6 +56,7 @@ _LINKED_FOR = timedelta(days=7)
 _LOOK_AGAIN = timedelta(seconds=5)
 _BEAT_SECONDS = 3.0
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
+_CALLED_BACK_MOST = 60.0  # seconds between polls that only make up for callbacks that do not come
 _THROTTLED = 10.0  # seconds, where the cloud does not say
 _PROBED_BY_ANOTHER = timedelta(seconds=5)
 #: Lost on our own side, or unknown at the cloud's: no end of an attempt.
@@ -248,7 +249,7 @@ class ProviderActivities:
         request = ModelCall(
             model=spec.name, operation=operation, wire=spec.wire_of(operation), input=call.work.input, key=call.key
         )
-        again = _interval(self._age(call), spec)
+        again = _interval(self._age(call), spec, called_back=order.called_back)
         try:
             state = await account.provider.poll(job, request)
         except (ProviderUnavailable, ProviderThrottled) as error:
@@ -269,7 +270,7 @@ class ProviderActivities:
     async def _collect(
         self, order: StepOrder, call: Call, account: Account, state: Finished, folder: Path
     ) -> StepOutcome:
-        paths = [await self.accounts.fetch(output, folder / f"output-{i}") for i, output in enumerate(state.outputs)]
+        paths = [await account.fetch(output, folder / f"output-{i}") for i, output in enumerate(state.outputs)]
         try:
             rows = await self.assets.ingest_outputs(paths, order)
         except MediaRejected as error:
@@ -398,6 +399,7 @@ def _later(why: str, wait: timedelta, *, unless: str = "not_yet") -> Application
     return ApplicationError(why, type=unless, next_retry_delay=wait, category=ApplicationErrorCategory.BENIGN)
 
 
-def _interval(age: timedelta, spec: ModelSpec) -> timedelta:
-    seconds = min(max(age.total_seconds() / 10, spec.poll.least), spec.poll.most)
-    return timedelta(seconds=seconds)
+def _interval(age: timedelta, spec: ModelSpec, *, called_back: bool) -> timedelta:
+    """How long to wait before asking again: a tenth of the job's age, or a third where its cloud calls back anyway."""
+    share, most = (3, max(_CALLED_BACK_MOST, spec.poll.most)) if called_back else (10, spec.poll.most)
+    return timedelta(seconds=min(max(age.total_seconds() / share, spec.poll.least), most))

@@ -19,7 +19,7 @@ from genpulse.health import HealthWatch
 from genpulse.limits import Limiter, limiter
 from genpulse.media import MediaLimits
 from genpulse.net import http_client
-from genpulse.providers.registry import Accounts
+from genpulse.providers.registry import Accounts, open_accounts
 from genpulse.security import KeyRing, link_signer
 from genpulse.settings import Settings
 from genpulse.signing import LinkSigner
@@ -73,7 +73,8 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             assets=Assets(database, storage, client, MediaLimits(**settings.uploads.model_dump())),
             catalog=catalog,
             temporal=temporal,
-            accounts=await stack.enter_async_context(_accounts(settings)),
+            # Asked for nothing but the keys that clouds sign their callbacks with.
+            accounts=await stack.enter_async_context(open_accounts(settings)),
             limiter=await stack.enter_async_context(limiter(settings)),
             circuits=circuits,
             health=HealthWatch(catalog, circuits, temporal),
@@ -83,14 +84,6 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             signer=link_signer(settings.security),
             metrics=metrics,
         )
-
-
-@asynccontextmanager
-async def _accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """The clouds, which the API asks for nothing but the keys that they sign their callbacks with."""
-    endpoints = [one.base_url for one in settings.providers.values()]
-    async with http_client(allow_private=settings.network.allow_private, trusted_urls=endpoints) as client:
-        yield Accounts(settings.providers, client)
 
 
 @asynccontextmanager

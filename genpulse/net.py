@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
@@ -242,6 +243,12 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for all clients: reading the certificates takes as long as hundreds of requests."""
+    return httpx.create_ssl_context()
+
+
 def http_client(
     *, allow_private: bool = False, trusted_urls: Iterable[str] = (), resolve: Resolve = resolve_host
 ) -> httpx.AsyncClient:
@@ -255,7 +262,7 @@ def http_client(
         allow_private=allow_private, trusted=frozenset(_origin(httpx.URL(url)) for url in trusted_urls if url)
     )
     return httpx.AsyncClient(
-        transport=_GuardedTransport(guard, resolve, httpx.create_ssl_context()),
+        transport=_GuardedTransport(guard, resolve, _ssl_context()),
         timeout=_TIMEOUTS,
         headers=_HEADERS,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),

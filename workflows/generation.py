@@ -87,6 +87,7 @@ class GenerationWorkflow:
             await self._run_at_cloud(order, choice, ticket, summary)
 
     async def _run_at_cloud(self, order: StepOrder, choice: Choice, ticket: GenerationTicket, summary: str) -> None:
+        self._callbacks = 0
         try:
             accepted = await workflow.execute_activity_method(
                 ProviderActivities.submit,
@@ -109,12 +110,15 @@ class GenerationWorkflow:
             raise
 
     async def _await_job(self, order: StepOrder, choice: Choice, ticket: GenerationTicket, summary: str) -> None:
-        """Poll as often as the model merits, and at once whenever the cloud calls back."""
+        """Poll as often as the model merits, and at once whenever the cloud calls back.
+
+        The call back may come before the answer that tells of the job: those are counted since the step was sent.
+        """
         while True:
             seen = self._callbacks
             polling = workflow.start_activity_method(
                 ProviderActivities.poll,
-                order,
+                order.model_copy(update={"called_back": seen > 0}),
                 task_queue=choice.queue,
                 schedule_to_close_timeout=_time_left(ticket),
                 summary=f"{summary}: wait and fetch",

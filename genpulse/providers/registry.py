@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx
 
 from genpulse.errors import ProviderAuthFailed
 from genpulse.limits import AccountLimits
-from genpulse.net import download
+from genpulse.net import download, http_client
 from genpulse.providers.base import Credentials, Output, Provider
 from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
@@ -27,7 +28,7 @@ from genpulse.providers.replicate import Replicate
 from genpulse.providers.tencent import Tencent
 from genpulse.providers.vidu import Vidu
 from genpulse.providers.volcengine import Volcengine
-from genpulse.settings import ProviderSettings
+from genpulse.settings import ProviderSettings, Settings
 
 _FETCH_SECONDS = 300.0
 
@@ -55,18 +56,56 @@ class Account:
     endpoint: str
     provider: Provider
     limits: AccountLimits
+    http: httpx.AsyncClient
+    max_bytes: int
+
+    async def fetch(self, output: Output, to: Path) -> Path:
+        """Bring a file that it has made here, before its link expires. Raises AssetUnavailable, MediaRejected."""
+        if output.content is not None:
+            await asyncio.to_thread(to.write_bytes, output.content)
+        else:
+            assert output.url is not None
+            await download(
+                self.http,
+                output.url,
+                to,
+                max_bytes=self.max_bytes,
+                timeout=_FETCH_SECONDS,
+                headers=output.headers,
+            )
+        return to
+
+
+@asynccontextmanager
+async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
+    """The accounts that are configured, each with a pool of connections of its own: a cloud that hangs stops no other.
+
+    Each may reach its own endpoint wherever that is, and public addresses.
+    """
+    async with AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(
+                http_client(allow_private=settings.network.allow_private, trusted_urls=[one.base_url])
+            )
+            for name, one in settings.providers.items()
+        }
+        yield Accounts(settings.providers, clients, max_bytes=settings.uploads.max_bytes)
 
 
 class Accounts:
-    """Accounts by cloud. All share one pool of connections: an idle one costs nothing, a new one a handshake."""
+    """Accounts by cloud."""
 
     def __init__(
-        self, configured: Mapping[str, ProviderSettings], client: httpx.AsyncClient, *, max_bytes: int = 2**30
+        self,
+        configured: Mapping[str, ProviderSettings],
+        clients: Mapping[str, httpx.AsyncClient],
+        *,
+        max_bytes: int = 2**30,
     ) -> None:
-        self._client = client
-        self._max_bytes = max_bytes
         self._accounts = {
-            name: _account(name, settings, client) for name, settings in configured.items() if name in CLIENTS
+            name: _account(name, settings, clients[name], max_bytes)
+            for name, settings in configured.items()
+            if name in CLIENTS
         }
 
     def of(self, model_id: str) -> Account:
@@ -84,22 +123,6 @@ class Accounts:
         if cloud in self._accounts:
             await self._accounts[cloud].provider.verify_callback(headers, body, now=now)
 
-    async def fetch(self, output: Output, to: Path) -> Path:
-        """Bring a file that a cloud has made here, before its link expires. Raises AssetUnavailable, MediaRejected."""
-        if output.content is not None:
-            await asyncio.to_thread(to.write_bytes, output.content)
-        else:
-            assert output.url is not None
-            await download(
-                self._client,
-                output.url,
-                to,
-                max_bytes=self._max_bytes,
-                timeout=_FETCH_SECONDS,
-                headers=output.headers,
-            )
-        return to
-
     def all(self) -> list[Account]:
         return list(self._accounts.values())
 
@@ -114,7 +137,7 @@ def limits_of(settings: ProviderSettings) -> AccountLimits:
     return AccountLimits(rate=settings.rate, burst=settings.burst or 1, concurrency=settings.concurrency)
 
 
-def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient) -> Account:
+def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient, max_bytes: int) -> Account:
     secrets = {
         key: secret.get_secret_value()
         for key in ("api_key", "access_key", "secret_key", "webhook_secret")
@@ -126,4 +149,6 @@ def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient) -
         endpoint=endpoint,
         provider=make(endpoint, Credentials(**secrets, options=settings.options), client),
         limits=limits_of(settings),
+        http=client,
+        max_bytes=max_bytes,
     )

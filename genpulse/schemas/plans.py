@@ -74,6 +74,8 @@ class StepOrder(BaseModel):
     """Steps in the generation, for its overall progress."""
     has_next: bool = False
     """Whether another model can take over."""
+    called_back: bool = False
+    """Whether the cloud has called back about this step before."""
 
 
 class StepOutcome(BaseModel):

@@ -176,7 +176,7 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
             records=records,
             assets=assets,
             catalog=catalog,
-            accounts=Accounts(CLOUDS, wire),
+            accounts=Accounts(CLOUDS, dict.fromkeys(CLOUDS, wire)),
             limiter=MemoryLimiter(lambda: virtual_now().timestamp()),
             circuits=Circuits(database),
             links=CloudLinks("http://public", LinkSigner(SigningKey("1", b"k" * 32))),
