@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.service import TLSConfig
 
 from genpulse.settings import TemporalSettings
+
+
+class BriefFailures(DefaultFailureConverter):
+    """Failures without the Python errors that led to them, which stand in the worker's log.
+
+    Of a pending activity Temporal keeps a few kilobytes. A connection that was lost within a library within a pool is
+    longer, and a person would read "Failure exceeds size limit." instead of what is missing.
+    """
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        super().to_failure(exception, payload_converter, failure)
+        if failure.HasField("application_failure_info"):
+            failure.ClearField("cause")
+
+
+#: The same for whoever starts, runs or reads a workflow.
+DATA_CONVERTER = replace(pydantic_data_converter, failure_converter_class=BriefFailures)
 
 
 class TemporalConnection:
@@ -40,7 +60,7 @@ async def connect(settings: TemporalSettings, *, tracing: bool = False) -> Clien
         namespace=settings.namespace,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         tls=_tls(settings),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         plugins=[OpenTelemetryPlugin(add_temporal_spans=True)] if tracing else [],
     )
 

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from temporalio import activity
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -51,6 +50,7 @@ from genpulse.simulator.core import Settings as SimulatorSettings
 from genpulse.simulator.core import Simulator
 from genpulse.storage import Storage
 from genpulse.submissions import Submission, accept
+from genpulse.temporal import DATA_CONVERTER
 from tests.servers.temporal import temporal_binary
 from workflows.generation import GenerationWorkflow
 
@@ -72,7 +72,7 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
     """Virtual time for each workflow: waiting costs none."""
     async with await WorkflowEnvironment.start_time_skipping_v2(
         dev_server_existing_path=str(temporal_binary()),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         search_attributes=list(attributes.ALL),
         dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
     ) as environment:

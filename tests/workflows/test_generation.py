@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from temporalio.client import WorkflowFailureError
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Replayer
@@ -19,6 +18,7 @@ from genpulse.schemas import attributes
 from genpulse.schemas.engine import EngineTask, OnProgress
 from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import GenerationStatus, StepStatus
+from genpulse.temporal import DATA_CONVERTER
 from tests.workflows.conftest import FAKE, TENANT, Behaviour, House, until
 from workflows.generation import GenerationWorkflow
 
@@ -188,7 +188,7 @@ async def test_events_tell_the_whole_story_without_gaps(house: House) -> None:
 async def test_a_recorded_history_replays(house: House) -> None:
     generation_id, _ = await house.run(**CHAIN)
     history = await house.environment.client.get_workflow_handle(generation_id).fetch_history()
-    replayer = Replayer(workflows=[GenerationWorkflow], data_converter=pydantic_data_converter)
+    replayer = Replayer(workflows=[GenerationWorkflow], data_converter=DATA_CONVERTER)
     await replayer.replay_workflow(history)
 
 
