@@ -78,10 +78,11 @@ class Calls:
 
     async def resume(self, order: StepOrder) -> Call:
         """The call that was opened, however far it has come since. Never opens another. Raises AlreadyFinished."""
+        # In this order: the step may succeed in between, and then it is the step that tells.
+        row = await self._last(order)
         work = await self._records.step_work(order)
         if work.outputs:
             return _done(work)
-        row = await self._last(order)
         if row is None or not _is_binding(row):
             raise AlreadyFinished("The attempt has ended.")
         return _call(order, row, work)

@@ -414,7 +414,7 @@ async def is_ready(client: Redis) -> bool:
 
 
 async def test_a_cluster_finds_the_keys_of_an_account_together(tmp_path):
-    server = ValkeyServer(tmp_path, **{"cluster-enabled": "yes", "cluster-port": free_port()})
+    server = ValkeyServer(tmp_path, {"cluster-enabled": "yes", "cluster-port": free_port()})
     server.start()
     try:
         async with connect(server.url) as client:

