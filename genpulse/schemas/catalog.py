@@ -145,6 +145,9 @@ class ModelSpec(Frozen):
     operations: dict[Operation, OperationSpec]
     wire: dict[str, JsonValue] = Field(default_factory=dict)
     """What the provider's client has to know of it; the client says in which form."""
+    needs: tuple[str, ...] = ()
+    """Which credentials an account must have for it, where not every account reaches every model of its cloud: names of
+    `GENPULSE_PROVIDERS__<NAME>__…`, one within the options as `options.bucket`."""
     poll: Poll = Poll()
     price: Price | None = None
     retires_at: date | None = None
