@@ -65,6 +65,18 @@ async def test_a_cloud_makes_what_is_asked_for(house: House, request_: dict[str,
     assert attempt.provider_job_id in {None, house.world.find_jobs()[0].id}  # none: it answered at once
 
 
+@pytest.mark.parametrize(("made", "told"), [(3, None), (2, 2)])
+async def test_who_gets_fewer_than_asked_for_is_told(house: House, made: int, told: int | None) -> None:
+    generation_id, result = await house.run(
+        model="kling/kling-v3-image",
+        operation="text-to-image",
+        input={"prompt": "a red circle", "count": 3},
+        provider_options={"n": made},
+    )
+    _, (step,) = await house.rows(generation_id)
+    assert (len(result.outputs), step.parameters.get("count")) == (made, told)
+
+
 async def test_a_cloud_s_picture_is_set_in_motion_at_another(house: House) -> None:
     generation_id, _ = await house.run(
         steps=[
