@@ -53,6 +53,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "tencent hub at once": _ask("tencent/hy-image-3.0", PICTURE),
     "vidu": _ask("vidu/viduq3-pro"),
     "volcengine ark": _ask("volcengine/seedance-2"),
+    "volcengine ark at once": _ask("volcengine/seedream-4", PICTURE),
     "volcengine visual": _ask("volcengine/jimeng-4", PICTURE),
 }
 _SAMPLES: dict[str, Any] = {
