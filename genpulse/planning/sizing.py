@@ -16,7 +16,7 @@ SIZE_FIELDS = ("width", "height", "aspect_ratio", "resolution")
 
 _SHORT_SIDE = re.compile(r"^(\d{2,4})p$")
 _BOTH_SIDES = re.compile(r"^(\d{2,5})x(\d{2,5})$")
-_NAMED = {"1k": 1024, "2k": 2048, "4k": 4096}
+_NAMED = {"1k": 1024, "1.5k": 1536, "2k": 2048, "3k": 3072, "4k": 4096}
 
 
 def wanted_size(given: dict[str, Any], rules: SizeRules, path: str) -> Size | None:

@@ -677,6 +677,12 @@ async def test_a_call_that_was_not_accepted_is_not_found(world: World, model: st
     assert await world.account().find(call(model), sent_at=datetime.now(UTC)) is None
 
 
+@pytest.mark.parametrize(("status", "code"), [(404, 1203), (400, 1201)])
+async def test_an_unknown_id_is_no_job_however_it_is_said(status: int, code: int) -> None:
+    account = answering(status, {"code": code, "message": "no", "request_id": "r"})
+    assert await account.find(call("kling-v3"), sent_at=datetime.now(UTC)) is None
+
+
 # Who asks -----------------------------------------------------------------------------------------------------------
 
 

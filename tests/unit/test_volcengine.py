@@ -202,6 +202,8 @@ def test_what_is_gone_names_its_successor(model: str, successor: str) -> None:
         ("seedream-4-5", {"aspect_ratio": "16:9"}, (2730, 1536)),
         ("seedream-4-5", {"width": 2560, "height": 1440}, (2560, 1440)),
         ("seedream-4", {"resolution": "1K"}, (1024, 1024)),
+        ("seedream-5-pro", {"resolution": "1.5K"}, (1536, 1536)),
+        ("seedream-5-lite", {"resolution": "3K"}, (3072, 3072)),
         ("jimeng-3-1", {"width": 1536, "height": 512}, (1536, 512)),
     ],
 )
@@ -732,6 +734,12 @@ async def test_a_task_of_jimeng_expires(world: World) -> None:
     async with answering(200, {"code": 10000, "data": {"status": "expired"}}) as account:
         with pytest.raises(ProviderFailed, match="expired"):
             await account.poll(job, call_of(JIMENG))
+
+
+async def test_a_task_of_jimeng_without_a_state_is_asked_for_again() -> None:
+    async with answering(200, {"code": 10000, "data": {"image_urls": []}}) as account:
+        with pytest.raises(ProviderUnavailable, match="do not know"):
+            await account.poll(Job(id="1", handle={"req_key": "jimeng_t2i_v40"}), call_of(JIMENG))
 
 
 async def test_images_of_jimeng_may_come_as_they_are() -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import httpx
 from pydantic import SecretStr
 
-from genpulse.errors import InvalidInput, JobMissing, OutcomeUnknown
+from genpulse.errors import InvalidInput, JobMissing, OutcomeUnknown, ProviderRejected
 from genpulse.media import MediaLimits, probe
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Pending, Provider
 from genpulse.providers.kling.answers import Answered, Faces, Task, V1Task, refuse
@@ -79,7 +79,7 @@ class Kling(Provider):
         path = path_of(call, wire)
         try:
             made = await self._wire.ask("GET", f"{path}/{call.key}", Answered[V1Task])
-        except JobMissing:
+        except (JobMissing, ProviderRejected):  # which of the two an unknown id is, is not known
             return None
         return Job(id=made.data.task_id, handle={"path": path})
 

@@ -58,8 +58,7 @@ class _Submitted(BaseModel):
     data: _TaskId
 
 
-class _Result(BaseModel):
-    status: str = ""
+class _Files(BaseModel):
     image_urls: list[str] | None = None
     binary_data_base64: list[Base64Bytes] | None = None
     video_url: str | None = None
@@ -69,6 +68,14 @@ class _Result(BaseModel):
         if links:
             return [Output(url=link) for link in links]
         return [Output(content=content) for content in self.binary_data_base64 or ()]
+
+
+class _Made(BaseModel):
+    data: _Files
+
+
+class _Result(_Files):
+    status: str
 
 
 class _Answered(BaseModel):
@@ -97,7 +104,7 @@ class Visual:
         wire = ModelWire.model_validate(call.wire)
         params = {"Action": wire.action, "Version": _VERSION}
         body = merged(_RETURN_URL, _body(call))
-        answer = await self._wire.pay("POST", "/", _Answered, params=params, json=body, timeout=_PATIENCE)
+        answer = await self._wire.pay("POST", "/", _Made, params=params, json=body, timeout=_PATIENCE)
         return Finished(outputs=answer.data.outputs())
 
     async def poll(self, job: Job) -> Pending | Finished:
