@@ -275,9 +275,10 @@ class ProviderActivities:
             rows = await self.assets.ingest_outputs(paths, order)
         except MediaRejected as error:
             raise self._unusable(call, account, state, error) from error
-        made = await self.records.finish_step(
-            order, rows, parameters=dict(state.parameters), adaptions=[], usage=dict(state.usage)
-        )
+        parameters = dict(state.parameters)
+        if len(rows) < call.work.input.get("count", 1):  # some were refused, or the cloud chose to make fewer
+            parameters["count"] = len(rows)
+        made = await self.records.finish_step(order, rows, parameters=parameters, adaptions=[], usage=dict(state.usage))
         await self.limiter.release(account.name, call.key)
         return StepOutcome(outputs=made)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
@@ -78,6 +79,14 @@ class ProviderSettings(Group):
     rate: float | None = Field(None, gt=0, description="Requests per second of the account")
     burst: int | None = Field(None, ge=1, description="Requests that may come at once")
     concurrency: int | None = Field(None, ge=1, description="Jobs in flight of the account")
+
+    def lacks(self, needs: Iterable[str]) -> list[str]:
+        """Which of these it does not have: names of fields, one within the options as `options.bucket`."""
+        return [name for name in needs if not self._has(name)]
+
+    def _has(self, name: str) -> bool:
+        group, _, option = name.partition(".")
+        return bool(self.options.get(option)) if option else getattr(self, group) is not None
 
 
 class EngineSettings(Group):

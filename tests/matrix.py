@@ -38,6 +38,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "google at once": _ask("google/gemini-3-pro-image", PICTURE),
     "google vertex": _ask("google/veo-3.1"),
     "kling": _ask("kling/kling-3.0"),
+    "kling older": _ask("kling/kling-v3"),
+    "kling at once": _ask("kling/speech", "text-to-speech", voice="oversea_male1")
+    | {"provider_options": {"voice_language": "en"}},
     "luma": _ask("luma/ray-3.2"),
     "luma dream machine": _ask("luma/ray-2"),
     "minimax": _ask("minimax/h3"),
@@ -50,6 +53,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "tencent hub at once": _ask("tencent/hy-image-3.0", PICTURE),
     "vidu": _ask("vidu/viduq3-pro"),
     "volcengine ark": _ask("volcengine/seedance-2"),
+    "volcengine ark at once": _ask("volcengine/seedream-4", PICTURE),
     "volcengine visual": _ask("volcengine/jimeng-4", PICTURE),
 }
 _SAMPLES: dict[str, Any] = {
@@ -66,11 +70,15 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "dashscope/qwen-mt-image": {"provider_options": {"source_lang": "en", "target_lang": "zh"}},
     "dashscope/wanx-style-repaint-v1": {"provider_options": {"style_index": 3}},
     "kling/effects": {"provider_options": {"effect_scene": "squish"}},
+    "kling/image-expand": {"provider_options": {"left_expansion_ratio": 0.5}},
+    "kling/speech": {"provider_options": {"voice_language": "en"}},
 }
 #: Fields of which a model needs one or the other.
 _CHOSEN = {
+    "kling/avatar": ("audio",),
     "kling/effects": ("image",),
-    "kling/lip-sync": ("video",),
+    "kling/lip-sync": ("video", "audio"),
+    "kling/video-sound": ("video",),
     "vidu/lip-sync": ("prompt",),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from importlib.resources import files
@@ -15,15 +15,17 @@ from genpulse.catalog.schema import public_model
 from genpulse.errors import UnknownModel
 from genpulse.schemas.catalog import EngineModel, ModelSpec
 from genpulse.schemas.states import Operation
+from genpulse.settings import ProviderSettings
 
 __all__ = ["Catalog", "engine_models", "load_catalog", "public_model"]
 
 
 class Catalog:
-    """Models by id."""
+    """Models by id. Of some, `lacking` by id, the account here does not have the credentials: they are not offered."""
 
-    def __init__(self, models: Iterable[ModelSpec]) -> None:
-        self._models = {model.id: model for model in models}
+    def __init__(self, models: Iterable[ModelSpec], *, lacking: Mapping[str, Iterable[str]] | None = None) -> None:
+        self._lacking = dict(lacking or {})
+        self._models = {model.id: model for model in models if model.id not in self._lacking}
 
     def all(self) -> list[ModelSpec]:
         """Every model, hidden ones included, by id."""
@@ -33,6 +35,8 @@ class Catalog:
         """The model of that id. Raises UnknownModel, naming near names or the successor of a retired one."""
         model = self._models.get(model_id)
         if model is None:
+            if model_id in self._lacking:
+                raise _out_of_reach(model_id, self._lacking[model_id], field)
             cloud = model_id.partition("/")[0]
             if cloud in CLOUDS and not any(model.provider == cloud for model in self._models.values()):
                 where = f"set GENPULSE_PROVIDERS__{cloud.upper()}__… as docs/providers/{cloud}.md says"
@@ -52,16 +56,33 @@ class Catalog:
         return sorted(offers, key=lambda model: _cost(model, operation, given or {}))
 
 
-def load_catalog(engine: Mapping[str, EngineModel], accounts: Container[str] = ()) -> Catalog:
-    """The catalogue of this installation: the models of the local engine and of the clouds it has accounts at."""
+def load_catalog(
+    engine: Mapping[str, EngineModel], accounts: Mapping[str, ProviderSettings] | Collection[str] = ()
+) -> Catalog:
+    """The catalogue of this installation: the models of the local engine and of the clouds it has accounts at.
+
+    An account that is given by its name alone reaches everything.
+    """
+    known = accounts if isinstance(accounts, Mapping) else {}
     local = [engine_spec(name, model) for name, model in engine.items()]
-    return Catalog([*local, *cloud_models(one for one in CLOUDS if one in accounts)])
+    clouds = list(cloud_models(one for one in CLOUDS if one in accounts))
+    lacking = {one.id: known[one.provider].lacks(one.needs) for one in clouds if one.provider in known}
+    return Catalog([*local, *clouds], lacking={name: lacks for name, lacks in lacking.items() if lacks})
 
 
 def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineModel]:
     """The local engine's models: those that ship with GenPulse, and those of the settings, which win."""
     shipped = tomllib.loads(files("genpulse.catalog").joinpath("engine.toml").read_text("utf-8"))
     return {name: EngineModel.model_validate(entry) for name, entry in shipped.items()} | dict(configured)
+
+
+def _out_of_reach(model_id: str, lacking: Iterable[str], field: str) -> UnknownModel:
+    cloud = model_id.partition("/")[0]
+    names = ", ".join(f"GENPULSE_PROVIDERS__{cloud.upper()}__{name.upper()}" for name in lacking)
+    what = names.replace("OPTIONS.", "OPTIONS with ")
+    return UnknownModel(
+        f"The account at {cloud} does not reach {model_id}; set {what} as docs/providers/{cloud}.md says.", field=field
+    )
 
 
 def _cost(model: ModelSpec, operation: Operation, given: Mapping[str, Any]) -> tuple[float, str]:

@@ -51,10 +51,19 @@ def _operation_schema(title: str, operation: OperationSpec) -> dict[str, Any]:
     return {
         "title": str(title),
         "type": "object",
-        "properties": {name: _field_schema(field) for name, field in operation.fields.items()},
+        "properties": {name: _field_schema(field) for name, field in operation.fields.items()} | _pixels(operation),
         "required": [name for name, field in operation.fields.items() if field.required],
         "additionalProperties": False,
     }
+
+
+def _pixels(operation: OperationSpec) -> dict[str, Any]:
+    """Which width and height may be given to a model that takes no others."""
+    sides = {
+        "width": sorted({size.width for size in operation.named_sizes}),
+        "height": sorted({size.height for size in operation.named_sizes}),
+    }
+    return {name: {"type": "integer", "description": "Pixels", "enum": known} for name, known in sides.items() if known}
 
 
 def _field_schema(field: FieldSpec) -> dict[str, Any]:
@@ -79,6 +88,8 @@ def _limits(operation: OperationSpec) -> dict[str, Any]:
     limits: dict[str, Any] = {"output": operation.output or "any"}
     if operation.sizes is not None:
         limits["sizes"] = operation.sizes.model_dump(mode="json")
+    if operation.named_sizes:
+        limits["named_sizes"] = [size._asdict() for size in operation.named_sizes]
     if operation.images:
         limits["images"] = {name: rules.model_dump(mode="json") for name, rules in operation.images.items()}
     return limits

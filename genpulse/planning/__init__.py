@@ -13,8 +13,8 @@ from typing import Any
 from genpulse.catalog import Catalog
 from genpulse.errors import AdaptionRequired, InvalidInput
 from genpulse.planning.inputs import check_input, missing_media
-from genpulse.planning.sizing import SIZE_FIELDS, nearest_size, wanted_size
-from genpulse.schemas.catalog import ModelSpec, Size
+from genpulse.planning.sizing import SIZE_FIELDS, asks_pixels, in_words, nearest_size, wanted_size, without_size
+from genpulse.schemas.catalog import ModelSpec, OperationSpec, Size
 from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate, media_references
 from genpulse.schemas.plans import Fallback, Plan, PlannedStep
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
@@ -107,14 +107,15 @@ class _Planner:
             raise InvalidInput(
                 f"{model.id} cannot take over: it does {', '.join(model.operations)}, not {operation}.", field=path
             )
-        given = dict(asked)
+        spec, given = model.operations[operation], dict(asked)
         try:
-            rules = model.operations[operation].sizes
-            if rules is not None and (wanted := wanted_size(asked, rules, "input")) is not None:
-                size = wanted if rules.allows(wanted) else Size(settled.get("width", 0), settled.get("height", 0))
-                if not rules.allows(size):
+            if spec.named_sizes and asks_pixels(asked):
+                given = _named(asked, settled, spec)
+            elif spec.sizes is not None and (wanted := wanted_size(asked, spec.sizes, "input")) is not None:
+                size = wanted if spec.sizes.allows(wanted) else Size(settled.get("width", 0), settled.get("height", 0))
+                if not spec.sizes.allows(size):
                     raise InvalidInput(f"it does not make {_text(wanted)}.", field=path)
-                given = _without_size(given) | {"width": size.width, "height": size.height}
+                given = without_size(given) | {"width": size.width, "height": size.height}
             check_input(given, model, operation, "input")
         except InvalidInput as error:
             raise InvalidInput(f"{model.id} cannot take over: {error.message}", field=path) from error
@@ -178,7 +179,13 @@ class _Planner:
 
     def _settle_size(self, given: dict[str, Any], model: ModelSpec, operation: Operation, where: _Path) -> Size | None:
         """Turn the size fields into a size that the model makes; return the size still to be reached, if any."""
-        rules = model.operations[operation].sizes
+        spec = model.operations[operation]
+        if spec.named_sizes and asks_pixels(given):
+            words = in_words(given, spec.named_sizes, path=where / "input")
+            for name in SIZE_FIELDS:
+                given.pop(name, None)
+            given |= words
+        rules = spec.sizes
         if rules is None:
             return None
         asked = next((name for name in SIZE_FIELDS if name in given), "width")
@@ -318,8 +325,15 @@ def _takes_all(model: ModelSpec, step: StepCreate) -> bool:
     return all(name in model.operations[operation].fields for name in step.input.given())
 
 
-def _without_size(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in SIZE_FIELDS}
+def _named(asked: dict[str, Any], settled: dict[str, Any], spec: OperationSpec) -> dict[str, Any]:
+    """What was asked for in words, or else what is enlarged afterwards."""
+    try:
+        return in_words(asked, spec.named_sizes, path="input")
+    except InvalidInput:
+        if not asks_pixels(settled):
+            raise
+    sides = {name: settled[name] for name in ("width", "height") if name in settled}
+    return in_words(without_size(asked) | sides, spec.named_sizes, path="input")
 
 
 def _kind_of(made: MediaKind | None) -> MediaKind:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genpulse.errors import InvalidInput
-from genpulse.schemas.catalog import Size, SizeRules
+from genpulse.schemas.catalog import NamedSize, Size, SizeRules
 
 #: Sizes count as one aspect ratio within this; 1366x768 is 16:9 to anybody.
 ASPECT_TOLERANCE = 0.02
@@ -15,7 +16,7 @@ SIZE_FIELDS = ("width", "height", "aspect_ratio", "resolution")
 
 _SHORT_SIDE = re.compile(r"^(\d{2,4})p$")
 _BOTH_SIDES = re.compile(r"^(\d{2,5})x(\d{2,5})$")
-_NAMED = {"1k": 1024, "2k": 2048, "4k": 4096}
+_NAMED = {"1k": 1024, "1.5k": 1536, "2k": 2048, "3k": 3072, "4k": 4096}
 
 
 def wanted_size(given: dict[str, Any], rules: SizeRules, path: str) -> Size | None:
@@ -48,6 +49,30 @@ def nearest_size(wanted: Size, rules: SizeRules, *, path: str) -> Size:
     if rules.sizes:
         return _from_list(wanted, rules, path)
     return _from_range(wanted, rules, path)
+
+
+def asks_pixels(given: Mapping[str, Any]) -> bool:
+    return "width" in given or "height" in given
+
+
+def in_words(given: dict[str, Any], known: Sequence[NamedSize], *, path: str) -> dict[str, Any]:
+    """The fields with the model's own words in place of the pixels that they ask for.
+
+    Raises InvalidInput where the model has no words for exactly these.
+    """
+    words = {Size(one.width, one.height): one.words for one in known}
+    wanted = wanted_size(given, SizeRules(native=next(iter(words)), sizes=tuple(words)), path)
+    if wanted not in words:
+        listed = ", ".join(f"{size.width}x{size.height}" for size in words)
+        raise InvalidInput(
+            f"In pixels this model makes {listed}; ask for anything else by `aspect_ratio` and `resolution`.",
+            field=f"{path}.{'width' if 'width' in given else 'height'}",
+        )
+    return without_size(given) | words[wanted]
+
+
+def without_size(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in SIZE_FIELDS}
 
 
 def _asked_aspect(given: dict[str, Any], rules: SizeRules) -> float:

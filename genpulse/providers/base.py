@@ -56,6 +56,20 @@ class ModelCall:
         return files[0] if files else None
 
 
+def merged(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A body with the caller's options in it: objects become one, lists grow, anything else is replaced."""
+    whole = dict(body)
+    for name, value in options.items():
+        known = whole.get(name)
+        if isinstance(known, dict) and isinstance(value, dict):
+            whole[name] = merged(known, value)
+        elif isinstance(known, list) and isinstance(value, list):
+            whole[name] = [*known, *value]
+        else:
+            whole[name] = value
+    return whole
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What the cloud calls the work it has accepted. Whatever it gave us to ask about it later is in `handle`."""

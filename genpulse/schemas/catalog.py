@@ -90,6 +90,19 @@ class SizeRules(Frozen):
         return all(self.min_side <= side <= self.max_side and side % self.multiple_of == 0 for side in size)
 
 
+class NamedSize(NamedTuple):
+    """Pixels, and the words for exactly these of a model that takes no pixels."""
+
+    width: int
+    height: int
+    aspect_ratio: str
+    resolution: str
+
+    @property
+    def words(self) -> dict[str, JsonValue]:
+        return {"aspect_ratio": self.aspect_ratio, "resolution": self.resolution}
+
+
 class OperationSpec(Frozen):
     """One operation of a model. `sizes` is absent where the output size follows from the input.
 
@@ -99,6 +112,8 @@ class OperationSpec(Frozen):
     output: MediaKind | None = None
     fields: dict[str, FieldSpec]
     sizes: SizeRules | None = None
+    named_sizes: tuple[NamedSize, ...] = ()
+    """Of a model that takes no pixels: those that it makes nevertheless. The first is what it makes unasked."""
     images: dict[str, ImageRules] = Field(default_factory=dict)
     wire: dict[str, JsonValue] = Field(default_factory=dict)
     """What differs from the model's own `wire`."""
@@ -145,6 +160,9 @@ class ModelSpec(Frozen):
     operations: dict[Operation, OperationSpec]
     wire: dict[str, JsonValue] = Field(default_factory=dict)
     """What the provider's client has to know of it; the client says in which form."""
+    needs: tuple[str, ...] = ()
+    """Which credentials an account must have for it, where not every account reaches every model of its cloud: names of
+    `GENPULSE_PROVIDERS__<NAME>__…`, one within the options as `options.bucket`."""
     poll: Poll = Poll()
     price: Price | None = None
     retires_at: date | None = None

@@ -56,6 +56,16 @@ picture = fetch(link)
 assert picture.startswith(b"\x89PNG")
 print("a picture by address")
 
+for ask, req_key in (
+    (visual.over_resolution_v2, "lens_vida_nnsr"),
+    (visual.enhance_photo_v2, "lens_lqir"),
+    (visual.cv_process, "lens_nnsr2_pic_common"),
+):
+    answer = ask({"req_key": req_key, "image_urls": [link], "model_quality": "MQ"})
+    [text] = answer["data"]["binary_data_base64"]
+    assert base64.b64decode(text).startswith(b"\x89PNG"), answer
+print("pictures enlarged within the answer")
+
 task = visual.cv_sync2async_submit_task({"req_key": "jimeng_t2i_v30", "prompt": "a fox & a hare, 50% each"})
 [text] = wait("jimeng_t2i_v30", task["data"]["task_id"])["binary_data_base64"]
 assert base64.b64decode(text).startswith(b"\x89PNG")

@@ -40,7 +40,7 @@ from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall
 from genpulse.providers.kling import Kling
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
-from genpulse.simulator import ManualClock, Simulator, create_simulator
+from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
 from genpulse.simulator.clouds import kling as simulated
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.media import Format, render
@@ -52,6 +52,7 @@ KEY = Credentials(api_key="api-key-kling-sim")
 PAIR = Credentials(access_key="sim-access-key", secret_key="sim-secret")
 AUTHORIZED = {"Authorization": "Bearer api-key-kling-sim"}
 BOTH = pytest.mark.parametrize("model", ["kling-3.0", "kling-v3"])
+SIDES = ("up", "down", "left", "right")
 VALUES = {
     "prompt": "a fox",
     "negative_prompt": "blur",
@@ -61,8 +62,13 @@ VALUES = {
     "guidance": 0.5,
     "count": 2,
     "audio": True,
+    "voice": "oversea_male1",
 }
-OPTIONS = {"effects": {"effect_scene": "squish"}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "effects": {"effect_scene": "squish"},
+    "image-expand": {"left_expansion_ratio": 0.5},
+    "speech": {"voice_language": "en"},
+}
 
 
 @dataclass
@@ -95,10 +101,18 @@ class World:
         """What comes of a call in the end."""
         account = account or self.account()
         job = await account.submit(call)
+        if isinstance(job, Finished):
+            return job
         self.clock.advance(3)
         state = await account.poll(job, call)
         assert isinstance(state, Finished)
         return state
+
+
+async def task_of(account: Kling, call: ModelCall) -> Job:
+    job = await account.submit(call)
+    assert isinstance(job, Job)
+    return job
 
 
 @asynccontextmanager
@@ -156,8 +170,10 @@ def full_call(spec: ModelSpec, operation: Operation, files: dict[MediaKind, Medi
     media = {name: [files[MEDIA_FIELDS[name]]] for name, field in fields.items() if field.type in MEDIA_TYPES}
     if spec.name == "effects":
         media = {"reference_images": [files[MediaKind.IMAGE]] * 2} if every else {"image": [files[MediaKind.IMAGE]]}
-    if spec.name == "lip-sync":
+    if spec.name in {"lip-sync", "video-sound"}:
         media["video"] = [files[MediaKind.VIDEO]]
+    if spec.name in {"lip-sync", "avatar"}:
+        media["audio"] = [files[MediaKind.AUDIO]]
     values = VALUES | ({"resolution": "2k"} if Operation(operation).value.endswith("image") else {})
     given = {name: values[name] for name, field in fields.items() if field.type not in MEDIA_TYPES}
     return call(spec.name, operation, given, media=media, options=OPTIONS.get(spec.name))
@@ -198,6 +214,8 @@ async def test_every_model_makes_what_is_asked_for(
     world: World, files: dict[MediaKind, Media], spec: ModelSpec, operation: Operation, every: bool
 ) -> None:
     asked = full_call(spec, operation, files, every=every)
+    if spec.name == "speech":  # it is in the answer
+        world.simulator.change(Settings(seconds_per_job=0))
     if spec.name == "video-extend":
         first = await world.made(call("kling-3.0"))
         asked = call(spec.name, operation, dict(asked.input), options={"video_id": first.parameters["video_id"]})
@@ -208,7 +226,7 @@ async def test_every_model_makes_what_is_asked_for(
     fetched = await world.http.get(str(state.outputs[0].url))
     kind = fetched.headers["Content-Type"].partition("/")[0]
     assert (fetched.status_code, kind) == (200, spec.operations[operation].output)
-    assert world.simulator.find_jobs(key=asked.key)
+    assert world.simulator.find_jobs(key=asked.key) or spec.name == "speech"
 
 
 @pytest.mark.parametrize("name", sorted(SPECS.keys() - LIVING.keys()))
@@ -346,6 +364,126 @@ async def test_options_join_what_is_sent_but_not_what_we_find_the_task_by() -> N
     assert (body["shot_type"], body["external_task_id"]) == ("intelligence", "gen_1-0-1")
 
 
+async def test_a_figure_moves_as_somebody_in_a_video(files: dict[MediaKind, Media]) -> None:
+    image, video = files[MediaKind.IMAGE], files[MediaKind.VIDEO]
+    media = {"image": [image], "video": [video]}
+    given = {"prompt": "in the rain", "audio": False, "resolution": "1080p"}
+    path, body = await sent_by(call("kling-3.0-motion-control", "video-to-video", given, media=media))
+    assert path == "/motion-control/kling-3.0"
+    assert body["contents"] == [
+        {"type": "prompt", "text": "in the rain"},
+        {"type": "image", "url": image.base64()},
+        {"type": "video", "url": video.url},
+    ]
+    assert body["settings"] == {"audio": "off", "resolution": "1080p", "character_orientation": "video"}
+    options = {"character_orientation": "image"}
+    path, body = await sent_by(call("kling-v3-motion-control", "video-to-video", given, media=media, options=options))
+    assert path == "/v1/videos/motion-control"
+    assert body == {
+        "model_name": "kling-v3",
+        "prompt": "in the rain",
+        "image_url": image.base64(),
+        "video_url": video.url,
+        "mode": "pro",
+        "keep_original_sound": "no",
+        "character_orientation": "image",
+        "external_task_id": "gen_1-0-1",
+    }
+
+
+async def test_a_video_may_be_gone_by_instead_of_changed(files: dict[MediaKind, Media]) -> None:
+    media = {"video": [files[MediaKind.VIDEO]]}
+    asked = call("kling-3.0-omni-reference", "video-to-video", {"prompt": "x", "duration": 7.0}, media=media)
+    _, body = await sent_by(asked)
+    assert (body["contents"][1]["type"], body["settings"]) == ("feature_video", {"duration": 7})
+    _, body = await sent_by(call("kling-video-o1-reference", "video-to-video", media=media))
+    assert body["video_list"] == [{"video_url": files[MediaKind.VIDEO].url, "refer_type": "feature"}]
+
+
+async def test_what_is_worn_shown_and_grown(files: dict[MediaKind, Media]) -> None:
+    image, data = files[MediaKind.IMAGE], files[MediaKind.IMAGE].base64()
+    media = {"image": [image], "reference_images": [image]}
+    path, body = await sent_by(call("kolors-virtual-try-on-v1-5", "image-to-image", {}, media=media))
+    assert path == "/v1/images/kolors-virtual-try-on"
+    assert body == {
+        "model_name": "kolors-virtual-try-on-v1-5",
+        "human_image": data,
+        "cloth_image": data,
+        "external_task_id": "gen_1-0-1",
+    }
+    media = {"reference_images": [image] * 2}
+    options = {"scene_image": "https://a/b.png"}
+    path, body = await sent_by(call("kling-v2-1-references", "text-to-image", media=media, options=options))
+    assert path == "/v1/images/multi-image2image"
+    assert (body["subject_image_list"], body["scene_image"]) == ([{"subject_image": data}] * 2, "https://a/b.png")
+    grown = {"up_expansion_ratio": 0.5}
+    path, body = await sent_by(call("image-expand", "image-to-image", media={"image": [image]}, options=grown))
+    assert path == "/v1/images/editing/expand"
+    ratios = {name: value for name, value in body.items() if name.endswith("_ratio")}
+    assert ratios == grown | dict.fromkeys(("down_expansion_ratio", "left_expansion_ratio", "right_expansion_ratio"), 0)
+
+
+async def test_what_is_heard(files: dict[MediaKind, Media]) -> None:
+    sound, video = files[MediaKind.AUDIO], files[MediaKind.VIDEO]
+    media = {"image": [files[MediaKind.IMAGE]], "audio": [sound]}
+    path, body = await sent_by(call("avatar", "image-to-video", {"resolution": "1080p"}, media=media))
+    assert (path, body["sound_file"], body["mode"]) == ("/v1/videos/avatar/image2video", sound.base64(), "pro")
+    media = {"image": [files[MediaKind.IMAGE]]}
+    _, body = await sent_by(call("avatar", "image-to-video", {}, media=media, options={"audio_id": "8"}))
+    assert body["audio_id"] == "8"
+    assert "sound_file" not in body
+    options = {"bgm_prompt": "a waltz"}
+    asked = call("video-sound", "video-to-video", {"prompt": "rain"}, media={"video": [video]}, options=options)
+    path, body = await sent_by(asked)
+    assert path == "/v1/audio/video-to-audio"
+    assert body == {"video_url": video.url, "sound_effect_prompt": "rain", "external_task_id": "gen_1-0-1"} | options
+    path, body = await sent_by(call("sound-effect", "text-to-speech", {"prompt": "rain"}))
+    assert (path, body["duration"]) == ("/v1/audio/text-to-audio", 5.0)
+
+
+def spoken(answer: dict[str, Any]) -> Kling:
+    return answering(200, {"code": 0, "message": "SUCCEED", "data": {"task_id": "1", **answer}})
+
+
+async def test_speech_is_in_the_answer_and_nowhere_else() -> None:
+    said = call("speech", "text-to-speech", {"prompt": "hello", "voice": "v"}, options={"voice_language": "en"})
+    sound = {"id": "8", "url": "https://k/8.mp3", "duration": "1.5"}
+    made = await spoken({"task_status": "succeed", "task_result": {"audios": [sound]}}).submit(said)
+    assert isinstance(made, Finished)
+    assert [output.url for output in made.outputs] == ["https://k/8.mp3"]
+    assert made.parameters == {"audio_id": "8", "duration": 1.5}
+    with pytest.raises(ContentBlocked):
+        await spoken({"task_status": "failed", "task_status_msg": "risk control"}).submit(said)
+    with pytest.raises(OutcomeUnknown):
+        await spoken({"task_status": "processing"}).submit(said)
+    assert not answering(200, {}).can_find(said)
+
+
+async def test_a_series_is_as_many_pictures_as_it_has(world: World) -> None:
+    options = {"result_type": "series", "series_amount": 3}
+    state = await world.made(call("kling-image-o1", "text-to-image", options=options))
+    assert len(state.outputs) == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "cost"),
+    [
+        ("kling-3.0", {}, 84),
+        ("kling-3.0", {"audio": True}, 126),
+        ("kling-3.0", {"audio": True, "resolution": "1080p"}, 168),
+        ("kling-3.0", {"audio": True, "resolution": "4k"}, 420),
+        ("kling-2.6", {"audio": True}, 140),
+        ("kling-2.6", {"resolution": "1080p"}, 70),
+        ("kling-video-o1", {}, 112),
+        ("kling-video-o1", {"resolution": "720p"}, 84),
+    ],
+)
+def test_a_second_costs_what_is_asked_of_it(model: str, given: dict[str, Any], cost: int) -> None:
+    price = SPECS[model].price_of(Operation.TEXT_TO_VIDEO)
+    assert price is not None
+    assert price.per_unit(given) == cost
+
+
 async def test_a_lip_sync_lets_the_first_face_speak(files: dict[MediaKind, Media]) -> None:
     media = {"audio": [files[MediaKind.AUDIO]]}
     options = {"video_id": "7", "sound_volume": 2, "watermark_info": {"enabled": True}}
@@ -371,6 +509,10 @@ async def test_a_lip_sync_lets_the_first_face_speak(files: dict[MediaKind, Media
     ("model", "operation", "field"),
     [
         ("lip-sync", "video-to-video", "input.video"),
+        ("video-sound", "video-to-video", "input.video"),
+        ("avatar", "image-to-video", "input.audio"),
+        ("image-expand", "image-to-image", "provider_options.up_expansion_ratio"),
+        ("speech", "text-to-speech", "provider_options.voice_language"),
         ("video-extend", "video-to-video", "provider_options.video_id"),
         ("effects", "image-to-video", "provider_options.effect_scene"),
     ],
@@ -399,7 +541,7 @@ async def test_a_video_without_a_face_is_refused(files: dict[MediaKind, Media]) 
     body = {"code": 0, "message": "SUCCEED", "data": {"session_id": "s", "face_data": []}}
     account = answering(200, body)
     with pytest.raises(InvalidInput, match="no face"):
-        await account.submit(call("lip-sync", "video-to-video", {}, options={"video_id": "7"}))
+        await account.submit(call("lip-sync", "video-to-video", {}, options={"video_id": "7", "audio_id": "8"}))
 
 
 # Errors -------------------------------------------------------------------------------------------------------------
@@ -467,7 +609,7 @@ async def test_a_task_may_fail_after_it_was_accepted(
 @BOTH
 async def test_a_task_is_queued_runs_and_has_results(world: World, model: str) -> None:
     account = world.account()
-    job = await account.submit(call(model))
+    job = await task_of(account, call(model))
     for _ in range(2):
         assert await account.poll(job, call(model)) == Pending()
         world.clock.advance(1)
@@ -486,7 +628,7 @@ async def test_a_success_may_have_no_files_yet(world: World, model: str) -> None
 async def test_a_task_may_be_hidden_at_first(world: World, model: str) -> None:
     world.fault(type="hidden_at_first")
     account = world.account()
-    job = await account.submit(call(model))
+    job = await task_of(account, call(model))
     with pytest.raises(JobMissing):
         await account.poll(job, call(model))
     assert await account.poll(job, call(model)) == Pending()
@@ -533,6 +675,12 @@ async def test_a_call_that_was_not_accepted_is_not_found(world: World, model: st
     with pytest.raises(OutcomeUnknown):
         await world.account().submit(call(model))
     assert await world.account().find(call(model), sent_at=datetime.now(UTC)) is None
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, 1203), (400, 1201)])
+async def test_an_unknown_id_is_no_job_however_it_is_said(status: int, code: int) -> None:
+    account = answering(status, {"code": code, "message": "no", "request_id": "r"})
+    assert await account.find(call("kling-v3"), sent_at=datetime.now(UTC)) is None
 
 
 # Who asks -----------------------------------------------------------------------------------------------------------
@@ -678,6 +826,38 @@ async def test_tasks_are_asked_for_in_batches_and_listed(world: World) -> None:
             {"contents": [{"type": "refer_image", "url": "AAAA"}] * 8, "settings": {"aspect_ratio": "1:1"}},
             1201,
         ),
+        (
+            "/omni-video/kling-3.0-omni",
+            {"contents": [{"type": "first_frame", "url": "AAAA"}] + [{"type": "element"}] * 4},
+            1201,
+        ),
+        (
+            "/omni-video/kling-3.0-omni",
+            {"contents": [{"type": "feature_video", "url": "https://v"}], "settings": {"audio": "original"}},
+            1201,
+        ),
+        ("/image-to-video/kling-3.0", {"contents": [{"type": "video", "url": "https://v"}]}, 1201),
+        ("/motion-control/kling-3.0", {"contents": [{"type": "image", "url": "AAAA"}]}, 1201),
+        (
+            "/motion-control/kling-3.0",
+            {
+                "contents": [{"type": "image", "url": "AAAA"}, {"type": "video", "url": "AAAA"}],
+                "settings": {"character_orientation": "image"},
+            },
+            1201,
+        ),
+        ("/v1/videos/motion-control", {"model_name": "kling-v3", "image_url": "AAAA", "video_url": "https://v"}, 1201),
+        ("/v1/videos/avatar/image2video", {"image": "AAAA"}, 1201),
+        ("/v1/audio/video-to-audio", {"sound_effect_prompt": "rain"}, 1201),
+        ("/v1/audio/text-to-audio", {"prompt": "rain", "duration": 2}, 1201),
+        ("/v1/audio/tts", {"text": "x" * 1001, "voice_id": "v", "voice_language": "en"}, 1201),
+        ("/v1/images/multi-image2image", {"model_name": "kling-v2-1", "subject_image_list": []}, 1201),
+        (
+            "/v1/images/editing/expand",
+            {"image": "AAAA", "prompt": "x"} | dict.fromkeys([f"{s}_expansion_ratio" for s in SIDES], 0.5),
+            1201,
+        ),
+        ("/v1/images/kolors-virtual-try-on", {"model_name": "kolors-virtual-try-on-v1", "human_image": "AAAA"}, 1201),
         ("/v1/videos/text2video", {"model_name": "kling-v3", "prompt": "x", "duration": 5}, 1201),
         ("/v1/videos/image2video", {"model_name": "kling-v3"}, 1201),
         ("/v1/videos/video-extend", {"video_id": "none"}, 1201),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpulse.catalog import Catalog, engine_models, load_catalog
+from genpulse.catalog import Catalog, engine_models, load_catalog, public_model
 from genpulse.errors import AdaptionRequired, InvalidInput, UnknownModel
 from genpulse.planning import plan_generation
 from genpulse.schemas.catalog import EngineModel, Size
@@ -174,6 +174,65 @@ def test_a_fallback_gets_what_was_asked_for_in_its_own_terms(clouds: Catalog) ->
     assert step.input["width"] > step.input["height"]
     (fallback,) = step.fallbacks
     assert (fallback.queue, fallback.input) == ("gp-provider-kling", wide)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "words"),
+    [
+        ("kling-3.0", {"width": 3840, "height": 2160}, {"aspect_ratio": "16:9", "resolution": "4k"}),
+        ("kling-v3", {"height": 1280, "aspect_ratio": "9:16"}, {"aspect_ratio": "9:16", "resolution": "720p"}),
+        ("kling-2.6", {"width": 1920}, {"aspect_ratio": "16:9", "resolution": "1080p"}),
+        ("kling-v3-image", {"width": 2048, "height": 2048}, {"aspect_ratio": "1:1", "resolution": "2k"}),
+        ("kling-2.6", {"resolution": "720p"}, {"resolution": "720p"}),
+        ("kling-2.6", {"aspect_ratio": "1:1"}, {"aspect_ratio": "1:1"}),
+    ],
+)
+def test_pixels_become_the_words_that_mean_exactly_these(
+    clouds: Catalog, model: str, size: dict[str, Any], words: dict[str, str]
+) -> None:
+    operation = "text-to-image" if model.endswith("image") else "text-to-video"
+    (step,) = plan(clouds, model=f"kling/{model}", operation=operation, input={"prompt": "x"} | size).steps
+    assert step.input == {"prompt": "x"} | words
+
+
+@pytest.mark.parametrize(
+    ("size", "field"),
+    [({"width": 1280, "height": 800}, "input.width"), ({"height": 721}, "input.height")],
+)
+def test_pixels_without_words_are_refused(clouds: Catalog, size: dict[str, int], field: str) -> None:
+    with pytest.raises(InvalidInput, match="makes 1280x720, 720x1280, 1920x1080, 1080x1920; ask for") as refused:
+        plan(clouds, model="kling/kling-2.6", operation="text-to-video", input={"prompt": "x"} | size)
+    assert refused.value.field == field
+
+
+def test_words_are_known_before_the_call() -> None:
+    spec = load_catalog({}, ["kling"]).get("kling/kling-v3-image")
+    text, image = public_model(spec, "healthy").input_schema["anyOf"]
+    assert text["properties"]["width"] == {"type": "integer", "description": "Pixels", "enum": [1024, 2048]}
+    assert image["properties"]["resolution"]["enum"] == ["1k", "2k"]
+    assert public_model(spec, "healthy").limits["text-to-image"]["named_sizes"][0] == {
+        "width": 1024,
+        "height": 1024,
+        "aspect_ratio": "1:1",
+        "resolution": "1k",
+    }
+
+
+def test_a_fallback_takes_pixels_in_words(clouds: Catalog) -> None:
+    asked = {"model": "fal/flux-dev", "fallbacks": ["kling/kling-v3-image"]}
+    (step,) = plan(clouds, **asked, input={"prompt": "x", "width": 1024, "height": 1024}).steps
+    assert step.fallbacks[0].input == {"prompt": "x", "aspect_ratio": "1:1", "resolution": "1k"}
+    with pytest.raises(InvalidInput, match=r"kling-v3-image cannot take over: In pixels"):
+        plan(clouds, **asked, input={"prompt": "x", "width": 1024, "height": 768})
+
+
+def test_a_fallback_in_words_may_make_the_size_that_is_enlarged_afterwards() -> None:
+    engine = {"wide": WIDE.model_copy(update={"max_side": 1024, "native": Size(1024, 1024)})}
+    catalog = load_catalog(engine | {"upscale": engine_models({})["upscale"]}, ["kling"])
+    size = {"width": 3072, "height": 3072}
+    asked = plan(catalog, model="local/wide", input={"prompt": "x"} | size, fallbacks=["kling/kling-v3-image"])
+    assert [step.operation for step in asked.steps] == ["text-to-image", "image-upscale"]
+    assert asked.steps[0].fallbacks[0].input == {"prompt": "x", "aspect_ratio": "1:1", "resolution": "1k"}
 
 
 def test_a_fallback_may_make_the_size_that_is_enlarged_afterwards(catalog: Catalog) -> None:

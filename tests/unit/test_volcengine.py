@@ -39,11 +39,12 @@ from genpulse.errors import (
 from genpulse.planning import plan_generation
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
 from genpulse.providers.signatures import SignedAuth, VolcengineSigner
-from genpulse.providers.volcengine import Volcengine
+from genpulse.providers.volcengine import Volcengine, ark
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
+from genpulse.simulator.clouds import volcengine as simulated
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, render
@@ -59,7 +60,7 @@ BASE = "http://sim/volcengine/api/v3"
 BEARER = {"Authorization": "Bearer sim-ark-key"}
 TASKS = f"{BASE}/contents/generations/tasks"
 IMAGES = f"{BASE}/images/generations"
-SEEDREAM, SEEDANCE, JIMENG = "seedream-4", "seedance-2", "jimeng-4"
+SEEDREAM, SEEDANCE, JIMENG, LENS = "seedream-4", "seedance-2", "jimeng-4", "lens-upscale"
 VALUES = {
     "prompt": "a fox",
     "width": 2048,
@@ -157,7 +158,7 @@ def full_call(spec: ModelSpec, operation: Operation, files: dict[MediaKind, Medi
     given = {name: VALUES[name] for name in fields if name in VALUES}
     if "width" in given:
         given = {name: value for name, value in given.items() if name not in ("aspect_ratio", "resolution")}
-    if operation is Operation.IMAGE_UPSCALE:
+    if "resolution" in given and operation is Operation.IMAGE_UPSCALE:
         given["resolution"] = "8k"
     return ModelCall(model=spec.name, operation=operation, wire=spec.wire, input=given, media=media, key="gen_1-0-1")
 
@@ -201,6 +202,8 @@ def test_what_is_gone_names_its_successor(model: str, successor: str) -> None:
         ("seedream-4-5", {"aspect_ratio": "16:9"}, (2730, 1536)),
         ("seedream-4-5", {"width": 2560, "height": 1440}, (2560, 1440)),
         ("seedream-4", {"resolution": "1K"}, (1024, 1024)),
+        ("seedream-5-pro", {"resolution": "1.5K"}, (1536, 1536)),
+        ("seedream-5-lite", {"resolution": "3K"}, (3072, 3072)),
         ("jimeng-3-1", {"width": 1536, "height": 512}, (1536, 512)),
     ],
 )
@@ -311,6 +314,36 @@ async def test_a_clip_is_asked_for_from_its_first_to_its_last_picture(
     assert made.usage == {"tokens": 108000}
 
 
+async def test_lists_of_options_join_ours(world: World) -> None:
+    draft = {"type": "draft_task", "draft_task": {"id": "cgt-1"}}
+    await world.made(call_of("seedance-2-5", Operation.TEXT_TO_VIDEO, options={"content": [draft]}))
+    assert world.sent()["content"] == [{"type": "text", "text": "a fox"}, draft]
+
+
+@pytest.mark.parametrize("task", ["edit", "extend"])
+async def test_what_is_done_to_a_video_is_said(world: World, files: dict[MediaKind, Media], task: str) -> None:
+    media = {"video": [files[MediaKind.VIDEO]]}
+    await world.made(call_of(f"seedance-2-5-{task}", Operation.VIDEO_TO_VIDEO, media))
+    assert world.sent()["omni_reference_task_type"] == task
+    await world.made(call_of("seedance-2-5", Operation.VIDEO_TO_VIDEO, media))
+    assert "omni_reference_task_type" not in world.sent()
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "cost"),
+    [
+        ("seedance-2", {}, 140),
+        ("seedance-2", {"resolution": "480p"}, 63),
+        ("seedance-2", {"resolution": "4k"}, 778),
+        ("seedance-2-5", {"resolution": "1080p"}, 527),
+    ],
+)
+def test_a_second_costs_what_its_tokens_cost(model: str, given: dict[str, Any], cost: int) -> None:
+    price = SPECS[model].price
+    assert price is not None
+    assert price.per_unit(given) == cost
+
+
 async def test_references_may_be_pictures_sound_and_a_video(world: World, files: dict[MediaKind, Media]) -> None:
     media = {
         name: [files[kind]] for name, kind in MEDIA_FIELDS.items() if name in ("reference_images", "video", "audio")
@@ -378,6 +411,60 @@ async def test_jimeng_is_sent_and_asked_for_as_documented(world: World) -> None:
 
 
 @pytest.mark.parametrize(
+    "option", [{"aigc_meta": {"producer_id": "me"}}, '{"aigc_meta": {"producer_id": "me"}}'], ids=["object", "text"]
+)
+async def test_what_is_wanted_of_jimeng_s_results_is_said_with_the_question(world: World, option: object) -> None:
+    await world.made(call_of(JIMENG, options={"req_json": option}))
+    assert "req_json" not in world.sent()
+    assert world.sent(Kind.POLL)["req_json"] == '{"return_url":true,"aigc_meta":{"producer_id":"me"}}'
+
+
+@pytest.mark.parametrize("option", ["{", "[]", 7])
+async def test_what_is_wanted_of_results_is_an_object(world: World, option: object) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await world.account().submit(call_of(JIMENG, options={"req_json": option}))
+    assert refused.value.field == "provider_options.req_json"
+
+
+@pytest.mark.parametrize(
+    ("model", "action", "body"),
+    [
+        ("lens-upscale", "CVProcess", {"req_key": "lens_nnsr2_pic_common", "model_quality": "HQ"}),
+        ("vida-upscale", "OverResolutionV2", {"req_key": "lens_vida_nnsr", "model_quality": "HQ"}),
+        ("lens-enhance", "EnhancePhotoV2", {"req_key": "lens_lqir", "model_quality": "HQ"}),
+    ],
+)
+async def test_pictures_are_enlarged_within_the_answer(
+    world: World, files: dict[MediaKind, Media], model: str, action: str, body: dict[str, Any]
+) -> None:
+    image = files[MediaKind.IMAGE]
+    made = await world.account().submit(upscaling(image, model, {"model_quality": "HQ"}))
+    assert isinstance(made, Finished)
+    assert world.sent() == body | {"binary_data_base64": [image.base64()], "return_url": True}
+    (entry,) = world.simulator.record.find(cloud="volcengine", kind=Kind.SUBMIT)
+    assert entry.query == {"Action": action, "Version": "2022-08-31"}
+
+
+async def test_enlarged_pictures_may_come_as_they_are(world: World, files: dict[MediaKind, Media]) -> None:
+    made = await world.account().submit(upscaling(files[MediaKind.IMAGE], LENS, {"return_url": False}))
+    assert isinstance(made, Finished)
+    assert made.outputs[0].content
+
+
+def upscaling(image: Media, model: str, options: dict[str, Any]) -> ModelCall:
+    spec = SPECS[model]
+    return ModelCall(
+        model=model,
+        operation=Operation.IMAGE_UPSCALE,
+        wire=spec.wire,
+        input={},
+        media={"image": [image]},
+        options=options,
+        key="gen_1-0-1",
+    )
+
+
+@pytest.mark.parametrize(
     ("given", "req_key"),
     [
         (["image"], "jimeng_i2v_first_v30_1080"),
@@ -405,11 +492,18 @@ ARK_ERRORS: list[tuple[int, str, type[GenPulseError]]] = [
     (400, "MissingParameter.prompt", ProviderRejected),
     (400, "InvalidParameter", ProviderRejected),
     (400, "InvalidParameter.UnsupportedParameter", ProviderRejected),
+    (400, "InvalidParameter.TaskTypeConstraint", ProviderRejected),
     (400, "InvalidImageURL.InvalidFormat", ProviderRejected),
+    (400, "InvalidImageURL.EmptyURL", ProviderRejected),
     (400, "InvalidEndpoint.ClosedEndpoint", ProviderRejected),
     (400, "SensitiveContentDetected.Violence", ContentBlocked),
     (400, "InputTextSensitiveContentDetected", ContentBlocked),
     (400, "InputImageSensitiveContentDetected.PrivacyInformation", ContentBlocked),
+    (400, "SensitiveContentDetected", ContentBlocked),
+    (400, "InputVideoSensitiveContentDetected.PolicyViolation", ContentBlocked),
+    (400, "InputAudioSensitiveContentDetected", ContentBlocked),
+    (400, "OutputTextSensitiveContentDetected", ContentBlocked),
+    (400, "OutputAudioSensitiveContentDetected", ContentBlocked),
     (400, "OutputVideoSensitiveContentDetected.DeepFake", ContentBlocked),
     (401, "AuthenticationError", ProviderAuthFailed),
     (401, "InvalidAccountStatus", ProviderAuthFailed),
@@ -419,10 +513,19 @@ ARK_ERRORS: list[tuple[int, str, type[GenPulseError]]] = [
     (403, "OperationDenied.ServiceOverdue", ProviderQuotaSpent),
     (403, "AccountOverdueError", ProviderQuotaSpent),
     (404, "InvalidEndpointOrModel.NotFound", ProviderRejected),
+    (404, "InvalidEndpointOrModel.ModelIDAccessDisabled", ProviderRejected),
     (404, "ModelNotOpen", ProviderRejected),
     (404, "NotFound", ProviderRejected),
     (429, "RateLimitExceeded.EndpointRPMExceeded", ProviderThrottled),
     (429, "ModelAccountIpmRateLimitExceeded", ProviderThrottled),
+    (429, "RateLimitExceeded.EndpointTPMExceeded", ProviderThrottled),
+    (429, "ModelAccountRpmRateLimitExceeded", ProviderThrottled),
+    (429, "ModelAccountTpmRateLimitExceeded", ProviderThrottled),
+    (429, "APIAccountRpmRateLimitExceeded", ProviderThrottled),
+    (429, "AccountRateLimitExceeded", ProviderThrottled),
+    (429, "RequestBurstTooFast", ProviderThrottled),
+    (429, "InflightBatchsizeExceeded", ProviderThrottled),
+    (429, "ModelLoadingError", ProviderThrottled),
     (429, "ServerOverloaded", ProviderThrottled),
     (429, "QuotaExceeded", ProviderThrottled),
     (429, "SetLimitExceeded", ProviderQuotaSpent),
@@ -499,7 +602,13 @@ async def answering(status: int, body: object) -> AsyncIterator[Volcengine]:
         yield Volcengine("http://cloud/api/v3", FULL, client)
 
 
-CALLS = {"image": call_of(SEEDREAM), "video": video(), "visual": call_of(JIMENG)}
+LINKED = Media(path=Path("none.png"), media_type="image/png", url="https://files.example/a.png")
+CALLS = {
+    "image": call_of(SEEDREAM),
+    "video": video(),
+    "visual": call_of(JIMENG),
+    "visual at once": upscaling(LINKED, LENS, {}),
+}
 EACH = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
@@ -551,7 +660,7 @@ async def test_what_can_go_wrong_on_the_way(
 @pytest.mark.parametrize(("code", "error"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_what_a_job_failed_with(world: World, call: ModelCall, code: str, error: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    expected = ProviderUnavailable if call.model == SEEDREAM and code == "internal" else error
+    expected = ProviderUnavailable if call.model in {SEEDREAM, LENS} and code == "internal" else error
     with pytest.raises(expected):
         await world.made(call)
 
@@ -627,6 +736,12 @@ async def test_a_task_of_jimeng_expires(world: World) -> None:
             await account.poll(job, call_of(JIMENG))
 
 
+async def test_a_task_of_jimeng_without_a_state_is_asked_for_again() -> None:
+    async with answering(200, {"code": 10000, "data": {"image_urls": []}}) as account:
+        with pytest.raises(ProviderUnavailable, match="do not know"):
+            await account.poll(Job(id="1", handle={"req_key": "jimeng_t2i_v40"}), call_of(JIMENG))
+
+
 async def test_images_of_jimeng_may_come_as_they_are() -> None:
     data = {"status": "done", "image_urls": None, "binary_data_base64": ["aGVsbG8="], "video_url": ""}
     async with answering(200, {"code": 10000, "data": data}) as account:
@@ -649,7 +764,32 @@ async def test_a_lost_task_is_found_in_the_list(world: World) -> None:
         assert not world.account().can_find(call)
 
 
-async def test_the_list_is_read_to_its_end() -> None:
+async def test_no_task_is_taken_for_a_lost_one_by_anything_but_its_mark(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_at = datetime.now(UTC)
+    await world.account().submit(video())
+    monkeypatch.setattr(simulated.Volcengine, "shows_marks", False)
+    assert await world.account().find(video(), sent_at=sent_at) is None
+    theirs = video(options={"safety_identifier": "user-7"})
+    await world.account().submit(theirs)
+    assert world.sent()["safety_identifier"] == "user-7"
+    assert not world.account().can_find(theirs)
+    assert world.account().can_find(video(options={"seed": 7}))
+
+
+async def test_tasks_of_an_endpoint_are_looked_for_among_all(world: World) -> None:
+    sent_at = datetime.now(UTC)
+    asked = video(options={"model": "ep-20260101-x"})
+    await world.account().submit(asked)
+    assert await world.account().find(asked, sent_at=sent_at) is not None
+    listed = world.simulator.record.find(cloud="volcengine", kind=Kind.OTHER)[-1]
+    assert listed.query == {"page_num": "1", "page_size": "500"}
+
+
+async def test_the_list_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ark, "_PAGES_APART", 0)
+
     def serve(request: httpx.Request) -> httpx.Response:
         page = int(request.url.params["page_num"])
         mine = {"id": f"cgt-{page}", "status": "running", "safety_identifier": "gen_1-0-1", "created_at": 2**31}
@@ -725,6 +865,12 @@ async def test_the_simulator_refuses_wrong_images(world: World, body: dict[str, 
         ({"content": []}, "InvalidParameter"),
         ({"model": "doubao-seedance-1-0-pro-250528", "generate_audio": True}, "InvalidParameter.UnsupportedParameter"),
         ({"model": "doubao-seedance-1-0-pro-250528", "ratio": "adaptive"}, "InvalidParameter"),
+        ({"draft": True}, "InvalidParameter.UnsupportedParameter"),
+        ({"roles": ["reference_image"] * 10}, "InvalidParameter"),
+        (
+            {"model": "doubao-seedance-2-5-260628", "omni_reference_task_type": "edit", "ratio": "1:1"},
+            "InvalidParameter",
+        ),
         ({"roles": ["last_frame"]}, "InvalidParameter"),
         ({"roles": ["first_frame", "reference_image"]}, "InvalidParameter"),
         (
@@ -806,6 +952,18 @@ async def act(world: World, action: str, body: dict[str, Any]) -> Any:
 )
 async def test_the_simulator_refuses_what_jimeng_does_not_take(world: World, body: dict[str, Any]) -> None:
     assert (await act(world, "CVSync2AsyncSubmitTask", body))["code"] == 50215
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("CVProcess", {"req_key": "lens_nnsr2_pic_common", "image_urls": ["https://a/b"]}),
+        ("CVProcess", {"req_key": "lens_lqir", "image_urls": ["https://a/b"]}),
+        ("EnhancePhotoV2", {"req_key": "lens_lqir"}),
+    ],
+)
+async def test_the_simulator_refuses_what_cannot_be_enlarged(world: World, action: str, body: dict[str, Any]) -> None:
+    assert (await act(world, action, body))["code"] == 50215
 
 
 async def test_the_simulator_keeps_jimeng_s_tasks_for_half_a_day(world: World) -> None:

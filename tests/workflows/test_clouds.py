@@ -22,6 +22,7 @@ from genpulse.repositories import assets, circuits, steps
 from genpulse.schemas.catalog import ImageRules
 from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation
+from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, Media, render
@@ -63,6 +64,18 @@ async def test_a_cloud_makes_what_is_asked_for(house: House, request_: dict[str,
     assert attempt.status == "succeeded"
     assert (attempt.account, attempt.endpoint) == (attempt.provider, CLOUDS[attempt.provider].base_url)
     assert attempt.provider_job_id in {None, house.world.find_jobs()[0].id}  # none: it answered at once
+
+
+@pytest.mark.parametrize(("made", "told"), [(3, None), (2, 2)])
+async def test_who_gets_fewer_than_asked_for_is_told(house: House, made: int, told: int | None) -> None:
+    generation_id, result = await house.run(
+        model="kling/kling-v3-image",
+        operation="text-to-image",
+        input={"prompt": "a red circle", "count": 3},
+        provider_options={"n": made},
+    )
+    _, (step,) = await house.rows(generation_id)
+    assert (len(result.outputs), (step.parameters or {}).get("count")) == (made, told)
 
 
 async def test_a_cloud_s_picture_is_set_in_motion_at_another(house: House) -> None:
@@ -184,6 +197,23 @@ async def test_a_call_whose_answer_was_lost_is_found_in_the_cloud_s_list(house: 
     (attempt,) = await attempts(house, generation_id)
     (job,) = house.world.find_jobs()
     assert (attempt.status, attempt.provider_job_id) == ("succeeded", job.id)
+
+
+async def test_a_lost_call_without_its_mark_in_the_list_is_nobody_else_s(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Volcengine, "shows_marks", False)
+    asked = {"model": "volcengine/seedance-2", "operation": "text-to-video", "input": {"prompt": "a red circle"}}
+    await house.run(**asked)
+    fault(house, "volcengine", type="lost_answer", times=1)
+    ticket = await house.accept(**asked)
+    with pytest.raises(WorkflowFailureError):  # after a week as a dead letter
+        await (await house.start(ticket)).result()
+    row, _ = await house.rows(ticket.generation_id)
+    assert row.error is not None
+    assert row.error["code"] == "outcome_unknown"
+    assert [one.provider_job_id for one in await attempts(house, ticket.generation_id)] == [None]
+    assert len(house.world.find_jobs(cloud="volcengine")) == 2
 
 
 @pytest.mark.parametrize("model", ["kling/kling-3.0", "volcengine/seedance-2", "dashscope/wan2.7-t2v"])

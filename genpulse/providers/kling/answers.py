@@ -57,17 +57,25 @@ class Answered(BaseModel, Generic[Data]):
 
 
 class File(BaseModel):
-    """Sounds come in two formats; voices and elements are no files at all."""
+    """Sounds come in two formats, which the generations name differently; voices and elements are no files at all."""
 
     id: str | None = None
     url: str | None = None
     wav_url: str | None = None
     mp3_url: str | None = None
+    url_wav: str | None = None
+    url_mp3: str | None = None
     duration: str | float | None = None
+    wav_duration: str | float | None = None
+    duration_wav: str | float | None = None
 
     @property
     def link(self) -> str | None:
-        return self.url or self.wav_url or self.mp3_url
+        return self.url or self.wav_url or self.url_wav or self.mp3_url or self.url_mp3
+
+    @property
+    def seconds(self) -> float | None:
+        return _number(self.duration or self.wav_duration or self.duration_wav)
 
 
 class Billed(BaseModel):
@@ -90,13 +98,18 @@ class Task(BaseModel):
         for one in self.billing or ():
             unit = "units" if one.charge_type == "unit" else one.currency.lower() or "cash"
             usage[unit] = usage.get(unit, 0.0) + (_number(one.amount) or 0.0)
-        return _state(self.status, self.message, self.outputs or (), usage)
+        return _state(self.status, self.message, self.outputs or (), usage, name="video_id")
 
 
 class V1Result(BaseModel):
     videos: list[File] = Field(default_factory=list)
     images: list[File] = Field(default_factory=list)
     series_images: list[File] = Field(default_factory=list)
+    audios: list[File] = Field(default_factory=list)
+
+    def files(self) -> list[File]:
+        """A sound that was made for a video is in the video."""
+        return [*self.videos, *self.images, *self.series_images] or self.audios
 
 
 class V1Task(BaseModel):
@@ -112,7 +125,9 @@ class V1Task(BaseModel):
         made = self.task_result or V1Result()
         units = _number(self.final_unit_deduction)
         usage = {} if units is None else {"units": units}
-        return _state(self.task_status, self.task_status_msg, [*made.videos, *made.images, *made.series_images], usage)
+        return _state(
+            self.task_status, self.task_status_msg, made.files(), usage, name="video_id" if made.videos else "audio_id"
+        )
 
 
 class Face(BaseModel):
@@ -140,17 +155,19 @@ def refuse(answer: Answer) -> GenPulseError | None:
     return throttled(said, answer) if meaning is ProviderThrottled else meaning(said)
 
 
-def _state(status: str, message: str | None, files: Sequence[File], usage: dict[str, float]) -> Pending | Finished:
+def _state(
+    status: str, message: str | None, files: Sequence[File], usage: dict[str, float], *, name: str
+) -> Pending | Finished:
     if status == "failed":
         raise _failure(message or "the task failed")
     if status not in ("succeed", "succeeded"):  # as the older and the new generation spell it
         return Pending()
     parameters: dict[str, str | int | float] = {}
-    for file in files[:1]:  # what an extension or a lip-sync asks for
+    for file in files[:1]:  # what an extension, a lip-sync or an avatar asks for
         if file.id and file.url:
-            parameters["video_id"] = file.id
-        if seconds := _number(file.duration):
-            parameters["duration"] = seconds
+            parameters[name] = file.id
+        if file.seconds:
+            parameters["duration"] = file.seconds
     outputs = [Output(url=file.link) for file in files if file.link]
     return Finished(outputs=outputs, parameters=parameters, usage=usage)
 

@@ -10,22 +10,13 @@ from typing import Any, ClassVar
 import httpx
 from pydantic import SecretStr
 
-from genpulse.errors import InvalidInput, JobMissing
+from genpulse.errors import InvalidInput, JobMissing, OutcomeUnknown, ProviderRejected
 from genpulse.media import MediaLimits, probe
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Pending, Provider
 from genpulse.providers.kling.answers import Answered, Faces, Task, V1Task, refuse
-from genpulse.providers.kling.bodies import (
-    FaceChoice,
-    FaceSearchBody,
-    Form,
-    LipSyncBody,
-    ModelWire,
-    body_of,
-    finished,
-    inline,
-    path_of,
-    video_url,
-)
+from genpulse.providers.kling.bodies import FaceChoice, FaceSearchBody, LipSyncBody
+from genpulse.providers.kling.model import Form, ModelWire, path_of
+from genpulse.providers.kling.requests import body_of, check_sound, finished, inline, video_url
 from genpulse.providers.signatures import BearerKey, KlingSigner, SignedAuth, Signer, StandardWebhookVerifier
 from genpulse.providers.wire import Wire
 
@@ -36,7 +27,10 @@ _OF_FACE = tuple(FaceChoice.model_fields)
 
 
 class Kling(Provider):
-    """Has no idempotency key; a call whose answer was lost is found by the external id that went with it."""
+    """Has no idempotency key; a call whose answer was lost is found by the external id that went with it.
+
+    Speech alone comes with the answer, without a task that could be found.
+    """
 
     name: ClassVar[str] = "kling"
     default_url: ClassVar[str] = "https://api-singapore.klingai.com"
@@ -53,7 +47,7 @@ class Kling(Provider):
         self._callbacks = StandardWebhookVerifier.of(credentials.webhook_secret)
         self._wire = Wire(self.name, base_url or self.default_url, client, auth=auth, refuse=refuse)
 
-    async def submit(self, call: ModelCall) -> Job:
+    async def submit(self, call: ModelCall) -> Job | Finished:
         wire = ModelWire.model_validate(call.wire)
         path = path_of(call, wire)
         body = await self._lip_sync(call, wire) if wire.form is Form.LIP_SYNC else body_of(call, wire)
@@ -61,6 +55,8 @@ class Kling(Provider):
             task = await self._wire.pay("POST", path, Answered[Task], json=body)
             return Job(id=task.data.id)
         made = await self._wire.pay("POST", path, Answered[V1Task], json=body)
+        if wire.form is Form.SPEECH:
+            return _spoken(made.data)
         return Job(id=made.data.task_id, handle={"path": path})
 
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:  # noqa: ARG002
@@ -72,8 +68,8 @@ class Kling(Provider):
             raise JobMissing(f"kling does not know task {job.id}.")
         return task.state()
 
-    def can_find(self, call: ModelCall) -> bool:  # noqa: ARG002
-        return True
+    def can_find(self, call: ModelCall) -> bool:
+        return ModelWire.model_validate(call.wire).form is not Form.SPEECH
 
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:  # noqa: ARG002
         wire = ModelWire.model_validate(call.wire)
@@ -83,7 +79,7 @@ class Kling(Provider):
         path = path_of(call, wire)
         try:
             made = await self._wire.ask("GET", f"{path}/{call.key}", Answered[V1Task])
-        except JobMissing:
+        except (JobMissing, ProviderRejected):  # which of the two an unknown id is, is not known
             return None
         return Job(id=made.data.task_id, handle={"path": path})
 
@@ -103,6 +99,7 @@ class Kling(Provider):
         )
         if searched.video_id is None and searched.video_url is None:
             raise InvalidInput("Give `video`, or `video_id` of an earlier result as an option.", field="input.video")
+        check_sound(call)
         sound = await asyncio.to_thread(_sound, call)
         answer = await self._wire.pay("POST", "/v1/videos/identify-face", Answered[Faces], json=searched.dump())
         faces = answer.data
@@ -114,6 +111,14 @@ class Kling(Provider):
         sent = finished(body, call, wire, without=("video_id", *_OF_FACE))
         sent["face_choose"][0] |= {name: value for name, value in call.options.items() if name in _OF_FACE}
         return sent
+
+
+def _spoken(task: V1Task) -> Finished:
+    """The sound within the answer; one without it has no task that could be asked for."""
+    state = task.state()
+    if isinstance(state, Pending):
+        raise OutcomeUnknown(f"kling answered with a speech that is {task.task_status}.")
+    return state
 
 
 def _sound(call: ModelCall) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ import httpx
 from pydantic import Base64Bytes, BaseModel, Field
 
 from genpulse.errors import GenPulseError, InvalidInput, JobMissing, ProviderFailed, ProviderRejected
-from genpulse.providers.base import Finished, Job, Media, ModelCall, Output, Pending
+from genpulse.providers.base import Finished, Job, Media, ModelCall, Output, Pending, merged
 from genpulse.providers.volcengine.errors import ArkError, ark_failure, refused_by_ark
 from genpulse.providers.volcengine.model import ModelWire
 from genpulse.providers.wire import Wire
@@ -19,6 +20,8 @@ from genpulse.providers.wire import Wire
 _PATIENCE = httpx.Timeout(480.0, connect=10.0, pool=10.0)  # a set of large pictures is made within the answer
 _TASKS = "/contents/generations/tasks"
 _PAGE = 500  # the longest that the list has
+_PAGES_APART = 1.0  # seconds: an account may ask for one page in that time
+_MARK = "safety_identifier"
 _CLOCKS_DIFFER = timedelta(minutes=5)
 _ENDED_BADLY = {"failed": ProviderFailed, "expired": ProviderFailed, "cancelled": ProviderRejected}
 _TOLD = {"seed": "seed", "resolution": "resolution", "ratio": "aspect_ratio", "duration": "duration"}
@@ -84,6 +87,7 @@ class TaskRequest(BaseModel):
     generate_audio: bool | None = None
     callback_url: str | None = None
     safety_identifier: str
+    omni_reference_task_type: Literal["edit", "extend"] | None = None
 
 
 class _Created(BaseModel):
@@ -164,11 +168,14 @@ class Images(_Ark):
             seed=given.get("seed"),
             guidance_scale=given.get("guidance"),
         )
-        return request.model_dump(exclude_none=True) | dict(call.options)
+        return merged(request.model_dump(exclude_none=True), call.options)
 
 
 class Videos(_Ark):
-    """Seedance. A task carries the call's key as its `safety_identifier`, which the list shows again."""
+    """Seedance. A task carries the call's key as its `safety_identifier`.
+
+    The list should show it again. Where it does not, no task is taken for the lost one.
+    """
 
     async def submit(self, call: ModelCall) -> Job:
         created = await self._wire.pay("POST", _TASKS, _Created, json=self._body(call))
@@ -192,10 +199,16 @@ class Videos(_Ark):
             if task.status == "queued":
                 await self._wire.ask("DELETE", f"{_TASKS}/{job.id}", _Nothing, json={})
 
+    def can_find(self, call: ModelCall) -> bool:
+        """Unless the caller has a mark of his own, which other tasks may carry, too."""
+        return _MARK not in call.options
+
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:
         page, since = 1, (sent_at - _CLOCKS_DIFFER).timestamp()
+        # What the list knows an endpoint's tasks by is not known.
+        model = {} if "model" in call.options else {"filter.model": self._model(call)}
         while True:
-            params = {"page_num": page, "page_size": _PAGE, "filter.model": self._model(call)}
+            params = {"page_num": page, "page_size": _PAGE} | model
             listed = await self._wire.ask("GET", _TASKS, _TaskList, params=params)
             for task in listed.items:
                 if task.safety_identifier == call.key and task.created_at >= since:
@@ -203,6 +216,7 @@ class Videos(_Ark):
             if page * _PAGE >= listed.total or not listed.items:
                 return None
             page += 1
+            await asyncio.sleep(_PAGES_APART)
 
     def _body(self, call: ModelCall) -> dict[str, Any]:
         given = call.input
@@ -217,8 +231,9 @@ class Videos(_Ark):
             generate_audio=sound if isinstance(sound, bool) else None,
             callback_url=call.callback_url,
             safety_identifier=call.key,
+            omni_reference_task_type=ModelWire.model_validate(call.wire).task,
         )
-        return request.model_dump(exclude_none=True) | dict(call.options)
+        return merged(request.model_dump(exclude_none=True), call.options)
 
 
 def _sources(call: ModelCall) -> list[Media]:

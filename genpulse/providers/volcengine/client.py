@@ -40,6 +40,8 @@ class Volcengine(Provider):
                 return await _needed(self._images, "api_key").make(call)
             case Product.VIDEO:
                 return await _needed(self._videos, "api_key").submit(call)
+            case Product.VISUAL_AT_ONCE:
+                return await _needed(self._visual, "access_key and secret_key").make(call)
         return await _needed(self._visual, "access_key and secret_key").submit(call)
 
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:
@@ -53,7 +55,7 @@ class Volcengine(Provider):
             await _needed(self._videos, "api_key").cancel(job)
 
     def can_find(self, call: ModelCall) -> bool:
-        return _product(call) is Product.VIDEO
+        return _product(call) is Product.VIDEO and self._videos is not None and self._videos.can_find(call)
 
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:
         return await _needed(self._videos, "api_key").find(call, sent_at=sent_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -9,16 +10,19 @@ from typing import Any, ClassVar
 import httpx
 from pydantic import Base64Bytes, BaseModel, Field, SecretStr
 
-from genpulse.errors import JobMissing, ProviderFailed
-from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
+from genpulse.errors import InvalidInput, JobMissing, ProviderFailed
+from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending, merged
 from genpulse.providers.signatures import SignedAuth, VolcengineSigner
 from genpulse.providers.volcengine.errors import refused_by_visual
 from genpulse.providers.volcengine.model import ModelWire
 from genpulse.providers.wire import Wire
 from genpulse.schemas.states import Operation
 
-_SUBMIT = {"Action": "CVSync2AsyncSubmitTask", "Version": "2022-08-31"}
-_GET_RESULT = {"Action": "CVSync2AsyncGetResult", "Version": "2022-08-31"}
+_VERSION = "2022-08-31"
+_SUBMIT = {"Action": "CVSync2AsyncSubmitTask", "Version": _VERSION}
+_GET_RESULT = {"Action": "CVSync2AsyncGetResult", "Version": _VERSION}
+_RETURN_URL = {"return_url": True}
+_PATIENCE = httpx.Timeout(180.0, connect=10.0, pool=10.0)  # some pictures are made within the answer
 _FRAMES_PER_SECOND = 24
 
 
@@ -43,7 +47,7 @@ class ResultRequest(BaseModel):
 
     req_key: str
     task_id: str
-    req_json: str = '{"return_url":true}'
+    req_json: str
 
 
 class _TaskId(BaseModel):
@@ -54,8 +58,7 @@ class _Submitted(BaseModel):
     data: _TaskId
 
 
-class _Result(BaseModel):
-    status: str
+class _Files(BaseModel):
     image_urls: list[str] | None = None
     binary_data_base64: list[Base64Bytes] | None = None
     video_url: str | None = None
@@ -65,6 +68,14 @@ class _Result(BaseModel):
         if links:
             return [Output(url=link) for link in links]
         return [Output(content=content) for content in self.binary_data_base64 or ()]
+
+
+class _Made(BaseModel):
+    data: _Files
+
+
+class _Result(_Files):
+    status: str
 
 
 class _Answered(BaseModel):
@@ -82,12 +93,24 @@ class Visual:
         self._wire = Wire("volcengine", url, client, auth=auth, refuse=refused_by_visual)
 
     async def submit(self, call: ModelCall) -> Job:
+        """The option `req_json` is for the results: a visible mark, and what is written into the file of its origin."""
         body = _body(call)
+        of_results = _of_results(body.pop("req_json", {}))
         sent = await self._wire.pay("POST", "/", _Submitted, params=_SUBMIT, json=body)
-        return Job(id=sent.data.task_id, handle={"req_key": body["req_key"]})
+        handle = {"req_key": body["req_key"], "req_json": of_results}
+        return Job(id=sent.data.task_id, handle=handle)
+
+    async def make(self, call: ModelCall) -> Finished:
+        wire = ModelWire.model_validate(call.wire)
+        params = {"Action": wire.action, "Version": _VERSION}
+        body = merged(_RETURN_URL, _body(call))
+        answer = await self._wire.pay("POST", "/", _Made, params=params, json=body, timeout=_PATIENCE)
+        return Finished(outputs=answer.data.outputs())
 
     async def poll(self, job: Job) -> Pending | Finished:
-        asked = ResultRequest(req_key=job.handle["req_key"], task_id=job.id)
+        asked = ResultRequest(
+            req_key=job.handle["req_key"], task_id=job.id, req_json=job.handle.get("req_json", _of_results({}))
+        )
         answer = await self._wire.ask("POST", "/", _Answered, params=_GET_RESULT, json=asked.model_dump())
         match answer.data.status:
             case "done":
@@ -97,6 +120,17 @@ class Visual:
             case "expired":
                 raise ProviderFailed("volcengine: the task has expired.", retryable=False)
         return Pending()
+
+
+def _of_results(asked: Any) -> str:
+    """JSON within a string, as Visual takes it; the option may be an object, too."""
+    try:
+        given = json.loads(asked) if isinstance(asked, str) else asked
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise InvalidInput("`req_json` is an object, or one as text.", field="provider_options.req_json")
+    return json.dumps(merged(_RETURN_URL, given), separators=(",", ":"))
 
 
 def _body(call: ModelCall) -> dict[str, Any]:
@@ -113,7 +147,7 @@ def _body(call: ModelCall) -> dict[str, Any]:
         force_single=wire.one_output or None,
         **_images(call),
     )
-    return request.model_dump(exclude_none=True) | dict(call.options)
+    return merged(request.model_dump(exclude_none=True) | wire.always, call.options)
 
 
 def _req_key(call: ModelCall, wire: ModelWire) -> str:

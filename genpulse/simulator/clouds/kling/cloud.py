@@ -14,19 +14,25 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
 from genpulse.simulator.callbacks import Callback
-from genpulse.simulator.clouds.kling.bodies import TASKS, V1, Body, FaceSearch, Page, TaskQuery, V1Body, V1LipSync
+from genpulse.simulator.clouds.kling.bodies import (
+    TASKS,
+    V1,
+    Body,
+    FaceSearch,
+    Page,
+    Speech,
+    TaskQuery,
+    V1Body,
+    V1LipSync,
+)
+from genpulse.simulator.clouds.kling.tasks import SPEECH, file_id, is_new, outputs, task, v1_task
 from genpulse.simulator.clouds.replicate import webhook_signature
 from genpulse.simulator.core import Cloud, Simulator
 from genpulse.simulator.credentials import KLING
-from genpulse.simulator.jobs import Failure, Job, State
+from genpulse.simulator.jobs import Job, State
 from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
-_STATUS = {State.QUEUED: "submitted", State.RUNNING: "processing", State.FAILED: "failed"}
-_REASONS = {
-    Failure.CONTENT: "Failure to pass the risk control system",
-    Failure.INTERNAL: "Generation failed, please try again",
-}
 _BROKEN = {503: (5001, "Service temporarily unavailable"), 504: (5002, "Internal timeout")}
 _FACE = {"face_id": "0", "face_image": "", "start_time": 0, "end_time": 2000}
 
@@ -48,9 +54,10 @@ class Kling(Cloud):
         return [
             Route("GET", "/account/costs", self.costs),
             Route("POST", "/v1/videos/identify-face", self.identify_face),
-            Route("POST", "/v1/{medium}/{action}", self.create_v1, Kind.SUBMIT),
-            Route("GET", "/v1/{medium}/{action}", self.list_v1),
-            Route("GET", "/v1/{medium}/{action}/{id}", self.get_v1, Kind.POLL),
+            Route("POST", SPEECH, self.speak, Kind.SUBMIT),
+            *(Route("POST", path, self.create_v1, Kind.SUBMIT) for path in V1),
+            *(Route("GET", path, self.list_v1) for path in V1),
+            *(Route("GET", f"{path}/{{id}}", self.get_v1, Kind.POLL) for path in V1),
             Route("GET", "/tasks", self.get_tasks, Kind.POLL),
             Route("POST", "/tasks", self.list_tasks),
             Route("POST", "/{family}/{model}", self.create_task, Kind.SUBMIT),
@@ -113,18 +120,18 @@ class Kling(Cloud):
             key=asked.options.external_task_id,
             callback_url=asked.options.callback_url,
         )
-        return _answer(_task(job, job.state))
+        return _answer(task(job, job.state))
 
     async def get_tasks(self, call: Call) -> Response:
         ids, keys = call.query.get("task_ids"), call.query.get("external_task_ids")
         if (ids is None) == (keys is None):
             raise _refusal(400, 1201, "task_ids or external_task_ids is required")
         found = (self._seen(call, one) for one in (ids or keys or "").split(","))
-        return _answer([_task(job, job.poll()) for job in found if job is not None and _is_new(job)])
+        return _answer([task(job, job.poll()) for job in found if job is not None and is_new(job)])
 
     async def list_tasks(self, call: Call) -> Response:
         asked = call.read(TaskQuery)
-        tasks = [_task(job, job.state) for job in self.jobs() if _is_new(job)]
+        tasks = [task(job, job.state) for job in self.jobs() if is_new(job)]
         chosen = [task for task in tasks if asked.wants(task)]
         end = asked.cursor + asked.limit
         page, more = chosen[asked.cursor : end], end < len(chosen)
@@ -135,8 +142,6 @@ class Kling(Cloud):
 
     async def create_v1(self, call: Call) -> Response:
         path = _v1_path(call)
-        if path not in V1:
-            raise self.not_found(call)
         form, models = V1[path]
         asked = call.read(form)
         if models and asked.model_name not in models:
@@ -145,24 +150,24 @@ class Kling(Cloud):
         job = self._create(
             call,
             asked,
-            model=asked.model_name or call.path["action"],
+            model=asked.model_name or path,
             key=asked.external_task_id,
             callback_url=asked.callback_url,
             path=path,
         )
-        return _answer(_v1_task(job, job.state))
+        return _answer(v1_task(job, job.state))
 
     async def get_v1(self, call: Call) -> Response:
         job = self._seen(call, call.path["id"])
         if job is None or job.extra["path"] != _v1_path(call):
             raise self.not_found(call)
-        return _answer(_v1_task(job, job.poll()))
+        return _answer(v1_task(job, job.poll()))
 
     async def list_v1(self, call: Call) -> Response:
         page = Page.model_validate(dict(call.query))
         jobs = [job for job in self.jobs() if job.extra["path"] == _v1_path(call)]
         start = (page.number - 1) * page.size
-        return _answer([_v1_task(job, job.state) for job in jobs[start : start + page.size]])
+        return _answer([v1_task(job, job.state) for job in jobs[start : start + page.size]])
 
     async def identify_face(self, call: Call) -> Response:
         asked = call.read(FaceSearch)
@@ -171,6 +176,15 @@ class Kling(Cloud):
         session = secrets.token_hex(16)
         self._sessions.add(session)
         return _answer({"session_id": session, "final_unit_deduction": "0.05", "face_data": [_FACE]})
+
+    async def speak(self, call: Call) -> Response:
+        """It is made within the answer, and is no task that could be asked for."""
+        asked = call.read(Speech)
+        media = [Media(Format.WAV, seconds=len(asked.text) / 10)]
+        job = self.create(
+            call, id=_new_id(), media=media, prompt=asked.text, body=asked.model_dump(), extra={"path": SPEECH}
+        )
+        return _answer(v1_task(job, await self.finish(job)))
 
     async def costs(self, call: Call) -> Response:
         if not (call.query.get("start_time") and call.query.get("end_time")):
@@ -189,8 +203,8 @@ class Kling(Cloud):
             raise _refusal(429, 1303, "parallel task over resource pack limit")
         return self.create(
             call,
-            id=str(10**17 + secrets.randbelow(9 * 10**17)),
-            media=_outputs(asked, path),
+            id=_new_id(),
+            media=outputs(asked, path),
             model=model,
             prompt=asked.prompt,
             key=key,
@@ -216,81 +230,24 @@ class Kling(Cloud):
             raise _refusal(400, 1201, "video_id is invalid")
 
     def _video_ids(self) -> set[str]:
-        return {_video_id(job, number) for job in self.jobs() for number in range(len(job.files))}
+        return {file_id(job, number) for job in self.jobs() for number in range(len(job.files))}
 
     def callback(self, job: Job, state: State) -> Callback | None:
-        task = _task(job, state) if _is_new(job) else _v1_task(job, state)
-        body, message = json.dumps(task).encode(), uuid.uuid4().hex
+        shown = task(job, state) if is_new(job) else v1_task(job, state)
+        body, message = json.dumps(shown).encode(), uuid.uuid4().hex
         timestamp = str(int(self.world.clock.now()))
         signature = webhook_signature(message, timestamp, body, self.credentials.webhook_secret)
         headers = {"webhook-id": message, "webhook-timestamp": timestamp, "webhook-signature": signature}
         return Callback(body, headers)
 
 
-def _is_new(job: Job) -> bool:
-    return job.extra["path"] is None
-
-
 def _v1_path(call: Call) -> str:
-    return f"/v1/{call.path['medium']}/{call.path['action']}"
+    path = f"/v1/{call.request.url.path.partition('/v1/')[2]}"
+    return path.removesuffix(f"/{call.path['id']}") if "id" in call.path else path
 
 
-def _outputs(asked: Body, path: str | None) -> list[Media]:
-    width, height = asked.size
-    if path is None or "/videos/" in path:
-        return [Media(Format.MP4, width, height, seconds=asked.seconds)]
-    return [Media(Format.PNG, width, height, variant=number) for number in range(asked.count)]
-
-
-def _task(job: Job, state: State) -> dict[str, Any]:
-    """A task of the new generation."""
-    task: dict[str, Any] = {
-        "id": job.id,
-        "status": "succeeded" if state is State.SUCCEEDED else _STATUS[state],
-        "message": _REASONS[job.failure] if state is State.FAILED and job.failure else "",
-        "create_time": _milliseconds(job.created_at),
-        "update_time": _milliseconds(job.clock.now()),
-        "external_id": job.key or "",
-        "outputs": [],
-        "billing": [],
-    }
-    if state is not State.SUCCEEDED:
-        return task
-    outputs = [{"type": "video", **file} for file in _files(job)]
-    billed = {"charge_type": "unit", "package_type": "video", "amount": "3.0", "list_price": "0.42"}
-    return task | {"outputs": outputs, "billing": [billed]}
-
-
-def _v1_task(job: Job, state: State) -> dict[str, Any]:
-    """A task of the older generation."""
-    task: dict[str, Any] = {
-        "task_id": job.id,
-        "task_status": "succeed" if state is State.SUCCEEDED else _STATUS[state],
-        "task_status_msg": _REASONS[job.failure] if state is State.FAILED and job.failure else "",
-        "task_info": {"external_task_id": job.key} if job.key else {},
-        "created_at": _milliseconds(job.created_at),
-        "updated_at": _milliseconds(job.clock.now()),
-    }
-    if state is not State.SUCCEEDED:
-        return task
-    images = [{"index": number, "url": file.url} for number, file in enumerate(job.files)]
-    result = {"videos": _files(job)} if job.extra["path"].startswith("/v1/videos/") else {"images": images}
-    return task | {"task_result": result, "final_unit_deduction": "3.0"}
-
-
-def _files(job: Job) -> list[dict[str, str]]:
-    return [
-        {"id": _video_id(job, number), "url": file.url, "duration": f"{file.media.seconds:.1f}"}
-        for number, file in enumerate(job.files)
-    ]
-
-
-def _video_id(job: Job, number: int) -> str:
-    return str(int(job.id) + 1 + number)
-
-
-def _milliseconds(moment: float) -> int:
-    return int(moment * 1000)
+def _new_id() -> str:
+    return str(10**17 + secrets.randbelow(9 * 10**17))
 
 
 def _claims(signed: str) -> dict[str, Any]:

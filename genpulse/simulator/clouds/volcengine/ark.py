@@ -54,13 +54,15 @@ class _Studio(NamedTuple):
     most: int
     resolution: str = "720p"
     duration: int = 5
+    drafts: bool = False
+    """Makes previews, and is told what to do with a video."""
     modern: bool = True
     """Makes sound, takes references, and may be left to choose the length (-1) and the shape."""
 
 
 _OLD = _Studio(("480p", "720p", "1080p"), 2, 12, resolution="1080p", modern=False)
 VIDEO_MODELS = {
-    "doubao-seedance-2-5-260628": _Studio(("480p", "720p", "1080p"), 4, 30, duration=-1),
+    "doubao-seedance-2-5-260628": _Studio(("480p", "720p", "1080p"), 4, 30, duration=-1, drafts=True),
     "doubao-seedance-2-0-260128": _Studio(("480p", "720p", "1080p", "4k"), 4, 15),
     "doubao-seedance-2-0-fast-260128": _Studio(("480p", "720p"), 4, 15),
     "doubao-seedance-2-0-mini-260615": _Studio(("480p", "720p"), 4, 15),
@@ -111,12 +113,17 @@ class _Link(BaseModel):
     url: str
 
 
+class _Draft(BaseModel):
+    id: str
+
+
 class _Content(BaseModel):
     type: Literal["text", "image_url", "video_url", "audio_url", "draft_task"]
     text: str | None = None
     image_url: _Link | None = None
     video_url: _Link | None = None
     audio_url: _Link | None = None
+    draft_task: _Draft | None = None
     role: Literal["first_frame", "last_frame", "reference_image", "reference_video", "reference_audio"] | None = None
 
 
@@ -138,6 +145,8 @@ class TaskRequest(BaseModel):
     watermark: bool | None = None
     camera_fixed: bool | None = None
     safety_identifier: str | None = Field(None, max_length=64)
+    omni_reference_task_type: Literal["auto", "reference", "edit", "extend"] | None = None
+    output_format: Literal["mp4", "mov"] | None = None
 
     @property
     def roles(self) -> list[str]:
@@ -234,6 +243,14 @@ def check_task(asked: TaskRequest, studio: _Studio) -> None:
         raise invalid("ratio", "adaptive needs an image")
     if asked.generate_audio is not None and not studio.modern:
         raise problem(400, "InvalidParameter.UnsupportedParameter", "The model makes no sound.", param="generate_audio")
+    if not studio.drafts and (asked.draft or asked.omni_reference_task_type or asked.output_format):
+        raise problem(400, "InvalidParameter.UnsupportedParameter", "The model does not take this.", param="draft")
+    if asked.ratio not in (None, "adaptive") and asked.omni_reference_task_type in ("edit", "extend"):
+        raise invalid("ratio", "only adaptive here")
+    most = (30, 10, 10) if studio.drafts else (9, 3, 3)
+    counts = [asked.roles.count(f"reference_{kind}") for kind in ("image", "video", "audio")]
+    if any(count > limit for count, limit in zip(counts, most, strict=True)):
+        raise invalid("content", "too many references")
     links = [link.url for part in asked.content for link in (part.image_url, part.audio_url) if link]
     check_links(links, "content")
     if any(part.video_url and part.video_url.url.startswith("data:") for part in asked.content):

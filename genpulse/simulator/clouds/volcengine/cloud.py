@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -34,10 +35,12 @@ from genpulse.simulator.clouds.volcengine.ark import (
 )
 from genpulse.simulator.clouds.volcengine.signature import check_signature, gateway
 from genpulse.simulator.clouds.volcengine.visual import (
+    AT_ONCE,
     REQ_KEYS,
     RESULTS,
     SUBMITS,
     VISUAL_STATUS,
+    AtOnceRequest,
     ResultRequest,
     VisualRequest,
     visual_answer,
@@ -60,6 +63,8 @@ class Volcengine(Cloud):
     name = "volcengine"
     credentials = VOLCENGINE
     base_path = "/api/v3"
+    shows_marks: ClassVar[bool] = True
+    """Whether tasks are shown with the `safety_identifier` that they were made with."""
     media_lifetime = _DAY
 
     def routes(self) -> Sequence[Route]:
@@ -162,7 +167,7 @@ class Volcengine(Cloud):
 
     async def get_task(self, call: Call) -> Response:
         job = self._task_job(call)
-        return told(task(job, job.poll()))
+        return told(self._shown(job, job.poll()))
 
     async def list_tasks(self, call: Call) -> Response:
         page, size = (_whole(call.query.get(name), usual) for name, usual in (("page_num", 1), ("page_size", 20)))
@@ -179,7 +184,7 @@ class Volcengine(Cloud):
             and (not ids or job.id in ids)
         ]
         shown = found[(page - 1) * size : page * size]
-        return told({"total": len(found), "items": [task(job, job.state) for job in shown]})
+        return told({"total": len(found), "items": [self._shown(job, job.state) for job in shown]})
 
     async def delete_task(self, call: Call) -> Response:
         job = self._task_job(call)
@@ -191,6 +196,10 @@ class Volcengine(Cloud):
         else:
             del self.world.jobs[self.name, job.id]
         return told({})
+
+    def _shown(self, job: Job, state: State) -> dict[str, Any]:
+        shown = task(job, state)
+        return shown if self.shows_marks else {name: one for name, one in shown.items() if name != "safety_identifier"}
 
     def _task_job(self, call: Call) -> Job:
         job = self.job(call, call.path["id"])
@@ -210,6 +219,8 @@ class Volcengine(Cloud):
             return await self._submit(call)
         if RESULTS.get(action, "") == version:
             return await self._result(call)
+        if action in AT_ONCE.values():
+            return await self._make(call, action)
         raise gateway(call, 404, "InvalidActionOrVersion", "Could not find operation for this version.")
 
     async def _submit(self, call: Call) -> Response:
@@ -231,6 +242,19 @@ class Volcengine(Cloud):
             body=asked.model_dump(exclude_unset=True),
         )
         return JSONResponse(visual_answer({"task_id": job.id}))
+
+    async def _make(self, call: Call, action: str) -> Response:
+        asked = call.read(AtOnceRequest)
+        if AT_ONCE.get(asked.req_key) != action:
+            raise visual_problem(400, 50215, f"Input invalid for this service: req_key {asked.req_key!r}")
+        form = Format.JPEG if asked.result_format else Format.PNG
+        job = self.create(call, media=[Media(form, 2048, 2048)], model=asked.req_key, body=asked.model_dump())
+        await self.finish(job)
+        if job.failure is Failure.CONTENT:
+            raise visual_problem(400, 50511, "Post Img Risk Not Pass")
+        if job.failure is Failure.INTERNAL:
+            raise self.broken(call, 500)
+        return JSONResponse(visual_answer(visual_outputs(job, as_links=asked.return_url)))
 
     async def _result(self, call: Call) -> Response:
         asked = call.read(ResultRequest)
@@ -255,7 +279,13 @@ def _is_visual(call: Call) -> bool:
 
 def _kind_of_action(call: Call) -> Kind:
     action = call.query.get("Action", "")
-    return Kind.SUBMIT if action in SUBMITS else Kind.POLL if action in RESULTS else Kind.OTHER
+    return (
+        Kind.SUBMIT
+        if action in SUBMITS or action in AT_ONCE.values()
+        else Kind.POLL
+        if action in RESULTS
+        else Kind.OTHER
+    )
 
 
 def _whole(text: str | None, usual: int) -> int:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from genpulse.simulator.clouds.volcengine.ark import RATIOS
 from genpulse.simulator.jobs import Job, State
@@ -36,6 +36,12 @@ REQ_KEYS: dict[str, tuple[int, int, bool]] = {
     "jimeng_vgfm_t2v_l20": (0, 0, True),
     "jimeng_vgfm_i2v_l20": (1, 1, True),
 }
+#: What is made within the answer: each with the action that it is asked for by.
+AT_ONCE = {
+    "lens_nnsr2_pic_common": "CVProcess",
+    "lens_vida_nnsr": "OverResolutionV2",
+    "lens_lqir": "EnhancePhotoV2",
+}
 SUBMITS = {"CVSync2AsyncSubmitTask": "2022-08-31", "CVSubmitTask": "2022-08-31"}
 RESULTS = {"CVSync2AsyncGetResult": "2022-08-31", "CVGetResult": "2022-08-31"}
 VISUAL_STATUS = {State.QUEUED: "in_queue", State.RUNNING: "generating"}
@@ -52,6 +58,23 @@ class VisualRequest(BaseModel):
     aspect_ratio: Literal["16:9", "4:3", "1:1", "3:4", "9:16", "21:9"] = "16:9"
     resolution: Literal["4k", "8k"] = "4k"
     seed: int = -1
+
+
+class AtOnceRequest(BaseModel):
+    req_key: str
+    image_urls: list[str] = Field(default_factory=list, max_length=1)
+    binary_data_base64: list[str] = Field(default_factory=list, max_length=1)
+    return_url: bool = False
+    model_quality: Literal["HQ", "MQ", "LQ"] | None = None
+    result_format: Literal[0, 1] = 0
+
+    @model_validator(mode="after")
+    def is_complete(self) -> AtOnceRequest:
+        if len(self.image_urls) + len(self.binary_data_base64) != 1:
+            raise ValueError("one image")
+        if self.req_key == "lens_nnsr2_pic_common" and self.model_quality is None:
+            raise ValueError("model_quality is required")
+        return self
 
 
 class ResultRequest(BaseModel):
