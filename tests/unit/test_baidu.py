@@ -37,6 +37,7 @@ from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall
 from genpulse.providers.signatures import BaiduSigner
 from genpulse.schemas.catalog import ModelSpec, Size
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
+from genpulse.settings import ProviderSettings
 from genpulse.simulator.clouds.baidu import Baidu as Simulated
 from genpulse.simulator.clouds.baidu.signature import access_token
 from genpulse.simulator.credentials import BAIDU
@@ -47,9 +48,10 @@ SPECS = {spec.name: spec for spec in cloud_models(["baidu"]) if spec.retires_at 
 ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
 TEXT, FRAMES = Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO
 #: One of each interface.
-PICTURE, MUSE, K, V, VOD = "qwen-image", "musesteamer-air-i2v", "k2.6", "vq3-pro", "vod-vq2"
+PICTURE, MUSE, K, OMNI, V = "qwen-image", "musesteamer-air-i2v", "k2.6", "ko1", "vq3-pro"
+VOD = "vod-vq2"
 LARGER, BASIC, ADVANCED, EXTREME = "image-quality-enhance", "painting-basic", "painting-advanced", "painting-extreme"
-TASKS = [MUSE, K, V, VOD, BASIC, ADVANCED, EXTREME]
+TASKS = [MUSE, K, OMNI, V, VOD, BASIC, ADVANCED, EXTREME]
 AT_ONCE = [PICTURE, LARGER]
 PICTURE_URL = "https://files.example/input.png"
 VALUES: dict[str, Any] = {"prompt": "a fox", "negative_prompt": "a hen", "seed": 7, "count": 2, "scale": 2}
@@ -90,8 +92,9 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     """A call with the fields that are required, or with all there are, each at its most."""
     specified = spec.operations[operation]
     fields = {name: field for name, field in specified.fields.items() if field.required or every}
-    media = {name: [files[MEDIA_FIELDS[name]]] for name, field in fields.items() if field.type in ("image", "images")}
-    if spec.wire["product"] == "vod":
+    kinds = ("image", "images", "video")
+    media = {name: [files[MEDIA_FIELDS[name]]] for name, field in fields.items() if field.type in kinds}
+    if spec.wire["product"] in ("vod", "omni"):
         media = {name: [replace(one, url=PICTURE_URL) for one in many] for name, many in media.items()}
     given: dict[str, Any] = {}
     for name, field in fields.items():
@@ -102,7 +105,7 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     for name in ("aspect_ratio", "resolution"):
         if name in fields and not specified.sizes:
             given[name] = fields[name].enum[-1] if fields[name].enum else "720p"
-    return call(spec.name, operation, media, **given)
+    return call(spec.name, operation, media, **given, options={"option": 50} if spec.name == "denoise" else {})
 
 
 def least(model: str, files: Files, operation: Operation | None = None) -> ModelCall:
@@ -168,7 +171,7 @@ def test_what_the_router_may_choose() -> None:
         *("musesteamer-2.1-turbo-i2v", "musesteamer-2.1-lite-i2v", "musesteamer-2.0-turbo-i2v-audio"),
         *("musesteamer-2.0-pro-i2v", "musesteamer-air-i2v"),
         *("k3.0", "k2.6", "k2.5-turbo", "k2.1-master", "k2.1", "k2.0", "k1.6", "k1"),
-        *("vq3-pro", "vq3-turbo", "qianfan-video", "image-quality-enhance"),
+        *("ko1", "vq3-pro", "vq3-turbo", "qianfan-video", "image-quality-enhance"),
     }
 
 
@@ -274,6 +277,26 @@ async def test_a_video_of_the_v_series(world: World[Baidu], files: Files) -> Non
     assert state.usage == {"credits": 40}
 
 
+async def test_a_video_of_the_model_that_takes_everything(world: World[Baidu], files: Files) -> None:
+    def named(name: str) -> list[Media]:
+        return [replace(files[MediaKind.IMAGE], url=f"https://files.example/{name}.png")]
+
+    frames = {"reference_images": named("c"), "last_image": named("b"), "image": named("a")}
+    await world.made(call(OMNI, FRAMES, frames, prompt="a fox", duration=10.0, resolution="720p"))
+    pictures = [
+        {"image_url": "https://files.example/a.png", "type": "first_frame"},
+        {"image_url": "https://files.example/b.png", "type": "end_frame"},
+        {"image_url": "https://files.example/c.png"},
+    ]
+    parameters: dict[str, Any] = {"prompt": "a fox", "image_list": pictures, "duration": "10", "mode": "std"}
+    assert world.sent() == {"model": "KO1", "type": "omni-video", "model_parameters": parameters}
+    clip = {"video": [files[MediaKind.VIDEO]]}
+    await world.made(call(OMNI, Operation.VIDEO_TO_VIDEO, clip, prompt="at night", aspect_ratio="1:1"))
+    videos = [{"video_url": "https://files.example/input.mp4", "refer_type": "base"}]
+    parameters = {"prompt": "at night", "video_list": videos, "aspect_ratio": "1:1"}
+    assert world.sent() == {"model": "KO1", "type": "omni-video", "model_parameters": parameters}
+
+
 async def test_the_model_is_named_when_a_task_is_asked_for(world: World[Baidu]) -> None:
     asked = call("k2.5-turbo", TEXT, prompt="a fox", options={"model": "K2.6"})
     job = await started(world.account(), asked)
@@ -295,10 +318,11 @@ async def test_a_video_by_way_of_vod(world: World[Baidu], files: Files) -> None:
     assert (path_of(world), world.sent()) == ("/v2/aigc/image_to_video", {"model": "K26", "modelK26TaskInput": asked})
 
 
-async def test_vod_needs_an_address(world: World[Baidu], files: Files) -> None:
-    error = await refused(world, call(VOD, FRAMES, {"image": [files[MediaKind.IMAGE]]}))
+@pytest.mark.parametrize("model", [VOD, OMNI])
+async def test_some_need_an_address(world: World[Baidu], files: Files, model: str) -> None:
+    error = await refused(world, call(model, FRAMES, {"image": [files[MediaKind.IMAGE]]}, prompt="a fox"))
     assert (type(error), error.field, "URL" in error.message) == (InvalidInput, "input.image", True)
-    assert SPECS[VOD].operations[FRAMES].images["image"].by_url_only
+    assert SPECS[model].operations[FRAMES].images["image"].by_url_only
 
 
 async def test_a_picture_is_enlarged(world: World[Baidu], files: Files) -> None:
@@ -431,6 +455,11 @@ async def test_many_calls_ask_for_one_token(world: World[Baidu]) -> None:
     await asyncio.gather(*(account.submit(call(ADVANCED, prompt="a fox")) for _ in range(5)))
     tokens = [entry for entry in world.simulator.record.find() if entry.path.endswith("/token")]
     assert len(tokens) == 1
+
+
+def test_the_secret_of_an_application_is_not_shown() -> None:
+    assert "sim-app-secret" not in repr(Credentials(options=APPLICATION))
+    assert "sim-app-secret" not in repr(ProviderSettings(options=APPLICATION))
 
 
 @pytest.mark.parametrize("wrong", [{"app_key": "x"}, {"app_secret": "x"}])
@@ -681,7 +710,7 @@ async def test_nothing_was_made(world: World[Baidu], files: Files, model: str) -
 async def test_a_task_that_is_not_known(world: World[Baidu], files: Files, model: str) -> None:
     with pytest.raises(JobMissing):
         await world.account().poll(
-            Job(id="404", handle={"model": "K2.6" if model == K else "VQ3-Pro"}), least(model, files)
+            Job(id="404", handle={"model": str(SPECS[model].wire.get("model"))}), least(model, files)
         )
 
 
@@ -766,7 +795,7 @@ async def test_only_what_waits_is_cancelled(files: Files) -> None:
         await account.cancel(Job(id="404", handle=begun.handle))
 
 
-@pytest.mark.parametrize("model", [K, V, VOD, BASIC, ADVANCED])
+@pytest.mark.parametrize("model", [K, OMNI, V, VOD, BASIC, ADVANCED])
 async def test_others_cannot_be_cancelled(world: World[Baidu], files: Files, model: str) -> None:
     account = world.account()
     await account.cancel(await started(account, least(model, files)))
@@ -828,6 +857,15 @@ Q, M, H = "/v2/images/generations", "/video/generations", "/beta/video/generatio
         (
             M,
             {"model": "musesteamer-2.0-pro-i2v", "content": [IMAGE], "prompt_extend": True},
+            "invalid_video_generation_argument",
+        ),
+        (
+            H,
+            {
+                "model": "KO1",
+                "type": "omni-video",
+                "model_parameters": {"prompt": "x", "image_list": [{"image_url": PICTURE_URL, "type": "end_frame"}]},
+            },
             "invalid_video_generation_argument",
         ),
         (H, {"model": "K9", "type": "text2video", "model_parameters": {"prompt": "x"}}, "invalid_model"),
@@ -977,6 +1015,10 @@ async def test_pictures_to_be_made_clearer_have_limits(
     world: World[Baidu], action: str, image: str, code: int | None
 ) -> None:
     assert (await pressed(world, {"image": image}, action=action)).get("error_code") == code
+
+
+async def test_noise_is_taken_out_to_a_degree(world: World[Baidu]) -> None:
+    assert (await pressed(world, {"image": _drawn(64, 64)}, action="denoise"))["error_code"] == 216100
 
 
 @pytest.mark.parametrize(

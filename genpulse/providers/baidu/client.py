@@ -13,7 +13,7 @@ from genpulse.providers.baidu.errors import refused_by_qianfan, refused_by_vendo
 from genpulse.providers.baidu.hosted import Hosted
 from genpulse.providers.baidu.keys import pair
 from genpulse.providers.baidu.model import Product, wire_of
-from genpulse.providers.baidu.muse import Muse
+from genpulse.providers.baidu.muse import HANDLE, Muse
 from genpulse.providers.baidu.painting import Painting
 from genpulse.providers.baidu.pictures import Pictures
 from genpulse.providers.baidu.platform import Platform
@@ -27,7 +27,6 @@ Part = TypeVar("Part", Pictures, Muse, Hosted, Vod, Process, Painting)
 _OWN_HOSTS = "baidubce.com"
 _KEY, _PAIR = "api_key", "access_key and secret_key"
 _APPLICATION = f"{_PAIR}, or `app_key` and `app_secret` in the options,"
-_CANCELLABLE = {"tasks": "muse"}
 
 
 class Baidu(Provider):
@@ -62,8 +61,7 @@ class Baidu(Provider):
             case Product.PICTURE:
                 return await _needed(self._pictures, _KEY).make(call)
             case Product.MUSE:
-                job = await _needed(self._muse, _KEY).submit(call)
-                return Job(id=job.id, handle=_CANCELLABLE)
+                return await _needed(self._muse, _KEY).submit(call)
             case Product.VOD:
                 return await _needed(self._vod, _PAIR).submit(call)
             case Product.PROCESS:
@@ -84,7 +82,7 @@ class Baidu(Provider):
 
     async def cancel(self, job: Job) -> None:
         """MuseSteamer alone, and only what has not begun."""
-        if job.handle == _CANCELLABLE:
+        if job.handle == HANDLE:
             await _needed(self._muse, _KEY).cancel(job)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from genpulse.errors import JobMissing, ProviderFailed, ProviderRejected
-from genpulse.providers.baidu.model import Product, needed, seconds, sound, wire_of
+from genpulse.providers.baidu.model import Product, address, needed, seconds, sound, wire_of
 from genpulse.providers.base import Finished, Job, Media, ModelCall, Output, Pending
 from genpulse.providers.options import joined
 from genpulse.providers.wire import Wire
@@ -19,6 +19,7 @@ Read = TypeVar("Read", bound=BaseModel)
 _PATH = "/beta/video/generations/qianfan-video"
 _TYPES = {Operation.TEXT_TO_VIDEO: "text2video", Operation.IMAGE_TO_VIDEO: "img2video"}
 _MODES = {"720p": "std", "1080p": "pro"}
+_FRAMES = {"image": "first_frame", "last_image": "end_frame", "reference_images": None}
 _SWITCH = {True: "on", False: "off"}
 
 
@@ -36,6 +37,29 @@ class KParameters(BaseModel):
     aspect_ratio: str | None = None
 
 
+class _OmniPicture(BaseModel):
+    """Without a type it is a reference."""
+
+    image_url: str
+    type: str | None = None
+
+
+class _OmniVideo(BaseModel):
+    video_url: str
+    refer_type: str = "base"
+
+
+class OmniParameters(BaseModel):
+    """Of the K series, too; files are behind URLs."""
+
+    prompt: str
+    image_list: list[_OmniPicture] | None = None
+    video_list: list[_OmniVideo] | None = None
+    duration: str | None = None
+    mode: str | None = None
+    aspect_ratio: str | None = None
+
+
 class VParameters(BaseModel):
     prompt: str | None = None
     images: list[str]
@@ -45,10 +69,13 @@ class VParameters(BaseModel):
     seed: int | None = None
 
 
+Parameters = KParameters | OmniParameters | VParameters
+
+
 class Request(BaseModel):
     model: str
     type: str
-    model_parameters: KParameters | VParameters
+    model_parameters: Parameters
 
 
 class _Answer(BaseModel):
@@ -109,16 +136,16 @@ class Hosted:
 
     async def submit(self, call: ModelCall) -> Job:
         body = _body(call)
-        if wire_of(call).product is Product.K_SERIES:
-            task_id = (await self._wire.pay("POST", _PATH, _KAnswer, json=body)).data.task_id
-        else:
+        if wire_of(call).product is Product.V_SERIES:
             task_id = (await self._wire.pay("POST", _PATH, _VCreated, json=body)).task
+        else:
+            task_id = (await self._wire.pay("POST", _PATH, _KAnswer, json=body)).data.task_id
         return Job(id=task_id, handle={"model": str(body["model"])})
 
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:
-        if wire_of(call).product is Product.K_SERIES:
-            return _k_state(await self._asked(job, _KAnswer))
-        return _v_state(await self._asked(job, _VTask))
+        if wire_of(call).product is Product.V_SERIES:
+            return _v_state(await self._asked(job, _VTask))
+        return _k_state(await self._asked(job, _KAnswer))
 
     async def _asked(self, job: Job, into: type[Read]) -> Read:
         """The model has to be named, too."""
@@ -131,24 +158,51 @@ class Hosted:
 
 def _body(call: ModelCall) -> dict[str, Any]:
     wire = wire_of(call)
-    parameters = _k_parameters(call) if wire.product is Product.K_SERIES else _v_parameters(call)
-    request = Request(model=wire.model, type=_TYPES[call.operation], model_parameters=parameters)
+    kind = "omni-video" if wire.product is Product.OMNI else _TYPES[call.operation]
+    request = Request(model=wire.model, type=kind, model_parameters=_PARAMETERS[wire.product](call))
     return joined(request.model_dump(exclude_none=True), call.options)
 
 
 def _k_parameters(call: ModelCall) -> KParameters:
-    given, length, loud = call.input, seconds(call, wire_of(call)), sound(call)
+    given, loud = call.input, sound(call)
     return KParameters(
         prompt=given.get("prompt"),
         negative_prompt=given.get("negative_prompt"),
         image=_plain(call.one("image")),
         image_tail=_plain(call.one("last_image")),
-        duration=None if length is None else str(length),
-        mode=_MODES[given["resolution"]] if "resolution" in given else None,
+        duration=_length(call),
+        mode=_mode(call),
         cfg_scale=given.get("guidance"),
         sound=None if loud is None else _SWITCH[loud],
         aspect_ratio=given.get("aspect_ratio"),
     )
+
+
+def _omni_parameters(call: ModelCall) -> OmniParameters:
+    pictures = [
+        _OmniPicture(image_url=address(file, name), type=kind)
+        for name, kind in _FRAMES.items()
+        for file in call.media.get(name, ())
+    ]
+    videos = [_OmniVideo(video_url=address(file, "video")) for file in call.media.get("video", ())]
+    return OmniParameters(
+        prompt=call.input["prompt"],
+        image_list=pictures or None,
+        video_list=videos or None,
+        duration=_length(call),
+        mode=_mode(call),
+        aspect_ratio=call.input.get("aspect_ratio"),
+    )
+
+
+def _length(call: ModelCall) -> str | None:
+    """Written as a text."""
+    found = seconds(call, wire_of(call))
+    return None if found is None else str(found)
+
+
+def _mode(call: ModelCall) -> str | None:
+    return _MODES[call.input["resolution"]] if "resolution" in call.input else None
 
 
 def _v_parameters(call: ModelCall) -> VParameters:
@@ -189,3 +243,10 @@ def _finished(videos: Sequence[_Video] | None, usage: Mapping[str, Any] | None) 
         outputs=[Output(url=video.url) for video in videos or () if video.url],
         usage={name: value for name, value in (usage or {}).items() if isinstance(value, int | float)},
     )
+
+
+_PARAMETERS: dict[Product, Callable[[ModelCall], Parameters]] = {
+    Product.K_SERIES: _k_parameters,
+    Product.OMNI: _omni_parameters,
+    Product.V_SERIES: _v_parameters,
+}

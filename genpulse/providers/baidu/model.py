@@ -12,11 +12,12 @@ from genpulse.providers.base import Media, ModelCall
 
 
 class Product(StrEnum):
-    """Which interface a model stands behind: the first four at Qianfan, the last two at the Open AI platform."""
+    """Which interface a model stands behind: the first five at Qianfan, the last two at the Open AI platform."""
 
     PICTURE = "picture"
     MUSE = "muse"
     K_SERIES = "k-series"
+    OMNI = "omni"
     V_SERIES = "v-series"
     VOD = "vod"
     PROCESS = "process"
@@ -61,6 +62,13 @@ def needed(call: ModelCall, name: str) -> Media:
     if file is None:
         raise InvalidInput(f"{call.model} needs `{name}`.", field=f"input.{name}")
     return file
+
+
+def address(file: Media, name: str) -> str:
+    """Of a file that is taken by URL only."""
+    if file.url is None:
+        raise InvalidInput(f"Baidu fetches `{name}` itself: give a URL that is open to it.", field=f"input.{name}")
+    return file.url
 
 
 def sound(call: ModelCall) -> bool | None:

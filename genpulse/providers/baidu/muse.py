@@ -14,6 +14,8 @@ from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.options import joined
 from genpulse.providers.wire import Wire
 
+#: How its jobs are known among those of the account.
+HANDLE = {"tasks": "musesteamer"}
 _TASKS = "/video/generations"
 
 
@@ -67,7 +69,7 @@ class Muse:
             duration=seconds(call, wire),
         )
         body = joined(request.model_dump(exclude_none=True), call.options)
-        return Job(id=(await self._wire.pay("POST", _TASKS, _Created, json=body)).task_id)
+        return Job(id=(await self._wire.pay("POST", _TASKS, _Created, json=body)).task_id, handle=HANDLE)
 
     async def poll(self, job: Job) -> Pending | Finished:
         try:

@@ -9,17 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from genpulse.errors import ContentBlocked, JobMissing, ProviderRejected
 from genpulse.providers.baidu.errors import platform_failure
 from genpulse.providers.baidu.model import size, wire_of
-from genpulse.providers.baidu.platform import Platform
+from genpulse.providers.baidu.platform import Platform, Read
 from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.options import joined
 
-_BASIC = "/rpc/2.0/wenxin/v1/basic"
-_SUBMIT = {
-    _BASIC: "/textToImage",
-    "/rpc/2.0/wenxin/v1/extreme": "/textToImage",
-    "/rpc/2.0/ernievilg/v1": "/txt2imgv2",
-}
-_QUERY = {_BASIC: "/getImg", "/rpc/2.0/wenxin/v1/extreme": "/getImg", "/rpc/2.0/ernievilg/v1": "/getImgv2"}
+_BASIC, _ADVANCED = "/rpc/2.0/wenxin/v1/basic", "/rpc/2.0/ernievilg/v1"
 _SIDE = 1024
 _DONE, _PASSED = 1, "pass"
 
@@ -105,23 +99,25 @@ class Painting:
 
     async def submit(self, call: ModelCall) -> Job:
         path = wire_of(call).path
-        ours: BaseModel = _basic_request(call) if path == _BASIC else _request(call)
-        body = joined(ours.model_dump(exclude_none=True), call.options)
+        where = f"{path}/{'txt2imgv2' if path == _ADVANCED else 'textToImage'}"
+        request: BaseModel = _basic_request(call) if path == _BASIC else _request(call)
+        body = joined(request.model_dump(exclude_none=True), call.options)
         if path == _BASIC:
-            basic = await self._platform.pay(f"{path}{_SUBMIT[path]}", _BasicSubmitted, json=body)
-            return Job(id=basic.data.task_id)
-        return Job(id=(await self._platform.pay(f"{path}{_SUBMIT[path]}", _Submitted, json=body)).data.task_id)
+            return Job(id=(await self._platform.pay(where, _BasicSubmitted, json=body)).data.task_id)
+        return Job(id=(await self._platform.pay(where, _Submitted, json=body)).data.task_id)
 
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:
         path = wire_of(call).path
-        where = f"{path}{_QUERY[path]}"
+        where = f"{path}/{'getImgv2' if path == _ADVANCED else 'getImg'}"
+        if path == _BASIC:
+            return _basic_state((await self._asked(where, _BasicQueried, {"taskId": job.id})).data)
+        return _state((await self._asked(where, _Queried, {"task_id": job.id})).data)
+
+    async def _asked(self, where: str, into: type[Read], body: dict[str, str]) -> Read:
         try:
-            if path == _BASIC:
-                return _basic_state((await self._platform.ask(where, _BasicQueried, json={"taskId": job.id})).data)
-            task = (await self._platform.ask(where, _Queried, json={"task_id": job.id})).data
+            return await self._platform.ask(where, into, json=body)
         except ProviderRejected as error:  # nothing is sent but the id
             raise JobMissing(error.message) from error
-        return _state(task)
 
 
 def _basic_request(call: ModelCall) -> BasicRequest:

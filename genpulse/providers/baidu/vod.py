@@ -8,10 +8,10 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from genpulse.errors import InvalidInput, ProviderFailed
+from genpulse.errors import ProviderFailed
 from genpulse.providers.baidu.errors import refused_by_vod
 from genpulse.providers.baidu.keys import Pair, signed
-from genpulse.providers.baidu.model import needed, seconds, wire_of
+from genpulse.providers.baidu.model import address, seconds, wire_of
 from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.options import joined
 from genpulse.providers.wire import Wire
@@ -99,23 +99,16 @@ class Vod:
 
 def _body(call: ModelCall) -> dict[str, Any]:
     """The parameters are called after the model."""
-    wire, given = wire_of(call), call.input
+    wire, given, file = wire_of(call), call.input, call.one("image")
     asked = TaskInput(
         prompt=given.get("prompt"),
-        image=_Link(image_url=_address(call)) if "image" in call.media else None,
+        image=_Link(image_url=address(file, "image")) if file else None,
         duration=seconds(call, wire),
         resolution=given.get("resolution"),
     )
     model = call.options.get("model", wire.model)
     ours = {"model": model, f"model{model}TaskInput": asked.model_dump(by_alias=True, exclude_none=True)}
     return joined(ours, call.options)
-
-
-def _address(call: ModelCall) -> str:
-    url = needed(call, "image").url
-    if url is None:
-        raise InvalidInput("VOD fetches `image` itself: give it by a URL that is open to it.", field="input.image")
-    return url
 
 
 def _finished(made: _Made) -> Finished:

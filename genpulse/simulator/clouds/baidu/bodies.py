@@ -178,6 +178,40 @@ class K(Body):
         return self
 
 
+class OmniPicture(Body):
+    image_url: str = Field(pattern=r"^https?://")
+    type: Literal["first_frame", "end_frame"] | None = None
+
+
+class OmniVideo(Body):
+    video_url: str = Field(pattern=r"^https?://")
+    refer_type: Literal["feature", "base"] = "base"
+    keep_original_sound: Literal["yes", "no"] = "yes"
+
+
+class Element(Body):
+    element_id: int
+
+
+class Omni(Body):
+    """The parameters of the one model of the K series that takes everything."""
+
+    prompt: str = Field(min_length=1, max_length=2500)
+    image_list: list[OmniPicture] = Field(default_factory=list)
+    element_list: list[Element] = Field(default_factory=list)
+    video_list: list[OmniVideo] = Field(default_factory=list)
+    mode: Literal["std", "pro"] = "pro"
+    aspect_ratio: Literal["16:9", "9:16", "1:1"] = "16:9"
+    duration: Literal["3", "4", "5", "6", "7", "8", "9", "10"] = "5"
+
+    @model_validator(mode="after")
+    def _frames(self) -> Self:
+        kinds = [one.type for one in self.image_list]
+        if "end_frame" in kinds and "first_frame" not in kinds:
+            raise ValueError("an end_frame goes with a first_frame")
+        return self
+
+
 class V(Body):
     """The parameters of the V series."""
 
@@ -213,6 +247,12 @@ class KRequest(Body):
         return self
 
 
+class OmniRequest(Body):
+    model: Literal["KO1"]
+    type: Literal["omni-video"]
+    model_parameters: Omni
+
+
 class VRequest(Body):
     model: str
     type: Literal["img2video"]
@@ -221,7 +261,8 @@ class VRequest(Body):
 
 PICTURES: dict[str, type[Picture]] = {"qwen-image": Picture, "flux.1-schnell": Flux}
 EDITS: dict[str, type[Edit]] = {"qwen-image-edit": Edit}
-HOSTED: dict[str, type[KRequest | VRequest]] = {
+HOSTED: dict[str, type[KRequest | OmniRequest | VRequest]] = {
+    "KO1": OmniRequest,
     **dict.fromkeys(("K1", "K1.6", "K2.0", "K2.1", "K2.1-Master", "K2.5-Turbo", "K2.6", "K3.0"), KRequest),
     **dict.fromkeys(("VQ3-Pro", "VQ3-Turbo", "qianfan-video-latest"), VRequest),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from genpulse.simulator.clouds.baidu.bodies import K, V
+from genpulse.simulator.clouds.baidu.bodies import K, Omni, V
 from genpulse.simulator.jobs import Job, State
 
 _SIDES = {"540p": 540, "720p": 720, "1080p": 1080, "std": 720, "pro": 1080}
@@ -23,9 +23,9 @@ _V_STATUS = {
 }
 
 
-def video_size(asked: K | V) -> tuple[int, int]:
-    side = _SIDES[asked.mode if isinstance(asked, K) else asked.resolution]
-    width, height = map(int, (asked.aspect_ratio if isinstance(asked, K) else "16:9").split(":"))
+def video_size(asked: K | Omni | V) -> tuple[int, int]:
+    side = _SIDES[asked.resolution if isinstance(asked, V) else asked.mode]
+    width, height = map(int, ("16:9" if isinstance(asked, V) else asked.aspect_ratio).split(":"))
     scale = side / min(width, height)
     return round(width * scale), round(height * scale)
 

@@ -22,10 +22,11 @@ from genpulse.simulator.jobs import Failure, Job, State
 from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
-_PROCESS, _LARGER = "/rest/2.0/image-process/v1/", "image_quality_enhance"
+_PROCESS = "/rest/2.0/image-process/v1/"
+_LARGER, _CLEANER = "image_quality_enhance", "denoise"
 _ACTIONS = (
     *(_LARGER, "image_definition_enhance", "dehaze", "contrast_enhance"),
-    *("colourize", "stretch_restore", "remove_moire", "denoise"),
+    *("colourize", "stretch_restore", "remove_moire", _CLEANER),
 )
 _BASIC, _EXTREME = "/rpc/2.0/wenxin/v1/basic", "/rpc/2.0/wenxin/v1/extreme"
 _GATEWAY = "/rpc/2.0/cloud_hub/"
@@ -101,6 +102,8 @@ class Platform(Area):
             form, (width, height) = forms.read_form(call.body, forms.LARGER if action == _LARGER else forms.CLEARER)
         except forms.WrongForm as error:
             raise _problem(error.code, "the image is empty, too large or too small, or in a wrong format") from None
+        if action == _CLEANER and not form.get("option", "").isdecimal():
+            raise _problem(216100, "invalid param: option")
         factor = 2 if action == _LARGER else 1
         media = Media(Format.JPEG, width * factor, height * factor)
         job = self.cloud.create(call, media=[media], model=action, body=form, extra={"kind": "process"})

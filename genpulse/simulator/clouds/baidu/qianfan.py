@@ -132,7 +132,7 @@ class Qianfan(Area):
         asked = self._read(call, bodies.HOSTED)
         given = asked.model_parameters
         media = Media(Format.MP4, *video_size(given), seconds=int(given.duration))
-        kind = "k" if isinstance(asked, bodies.KRequest) else "v"
+        kind = "v" if isinstance(asked, bodies.VRequest) else "k"
         job = self._created(call, asked, kind, media, prompt=given.prompt, model=asked.model)
         return _hosted(job, State.QUEUED)
 
@@ -140,7 +140,7 @@ class Qianfan(Area):
         asked = bodies.HOSTED.get(call.query.get("model", ""))
         if asked is None:
             raise problem(400, _WRONG, "invalid_model", "The model is required")
-        job = self._task(call, "k" if asked is bodies.KRequest else "v")
+        job = self._task(call, "v" if asked is bodies.VRequest else "k")
         return _hosted(job, job.poll())
 
     def _read(self, call: Call, models: Mapping[str, type[Asked]]) -> Asked:

@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 from urllib.parse import quote
 
 from genpulse.simulator.credentials import BAIDU
@@ -63,7 +64,9 @@ def is_bearer(token: str, now: float) -> bool:
 
 
 def _canonical(call: Call, names: str) -> Iterator[str]:
-    """One for each way in which clients are seen to sign: with and without the port, and Baidu's own headers."""
+    """One for each way in which clients are seen to sign: with and without Baidu's own headers, the port, and the
+    cloud's name before the path.
+    """
     query = "&".join(
         sorted(
             f"{quote(name, safe='')}={quote(value, safe='')}"
@@ -74,11 +77,15 @@ def _canonical(call: Call, names: str) -> Iterator[str]:
     own = {name for name in call.headers if name.startswith("x-bce-")}
     listed = {name for name in names.split(";") if name}
     host = call.headers.get("host", "")
-    for signed in (listed, listed | own) if listed else ({*_USUAL} | own,):
-        for one in (host, host.partition(":")[0]):
-            values = {name: (one if name == "host" else call.headers.get(name, "")).strip() for name in signed}
-            lines = sorted(f"{quote(name, safe='')}:{quote(value, safe='')}" for name, value in values.items() if value)
-            yield "\n".join((call.request.method, quote(call.request.url.path), query, *lines))
+    signed = (listed, listed | own) if listed else ({*_USUAL} | own,)
+    paths = (call.request.url.path, call.inner_path)
+    for headers, one, path in product(signed, (host, host.partition(":")[0]), paths):
+        yield "\n".join((call.request.method, quote(path), query, *_lines(call, headers, one)))
+
+
+def _lines(call: Call, names: set[str], host: str) -> list[str]:
+    values = {name: (host if name == "host" else call.headers.get(name, "")).strip() for name in names}
+    return sorted(f"{quote(name, safe='')}:{quote(value, safe='')}" for name, value in values.items() if value)
 
 
 def _mark(expires_at: int) -> str:
