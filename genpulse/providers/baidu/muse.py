@@ -55,7 +55,7 @@ class _Task(BaseModel):
 
 
 class Muse:
-    """Its list tells neither prompts nor anything of ours, so a call whose answer was lost cannot be found in it."""
+    """A request takes no mark of ours: in the list, a call whose answer was lost could be any other one like it."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

@@ -18,7 +18,8 @@ _MISMATCH = "SignatureDoesNotMatch"
 _CLOCKS_DIFFER = 15 * 60
 _USUAL = ("host", "content-md5", "content-length", "content-type")
 _AUTHORIZATION = re.compile(
-    r"(?P<prefix>bce-auth-v1/(?P<key>[^/]+)/(?P<moment>[^/]+)/(?P<seconds>\d+))/(?P<names>[^/]*)/(?P<proof>[0-9a-f]{64})"
+    r"(?P<prefix>bce-auth-v1/(?P<key>[^/]+)/(?P<moment>[^/]+)/(?P<seconds>\d+))"
+    r"/(?P<names>[^/]*)/(?P<proof>[0-9a-f]{64})"
 )
 _ACCESS_TOKEN = re.compile(r"24\.[0-9a-f]{32}\.\d+\.(\d+)\.282335-1000001")
 _BEARER_TOKEN = re.compile(r"bce-v3/ALTAK-(\d+)/[0-9a-f]{40}")
