@@ -377,6 +377,13 @@ async def test_lengths_are_five_or_ten(world: World[Baidu], files: Files, model:
     assert world.simulator.record.find() == []
 
 
+@pytest.mark.parametrize("model", [MUSE, V, LARGER])
+async def test_a_picture_cannot_be_left_out(world: World[Baidu], model: str) -> None:
+    error = await refused(world, call(model, prompt="a fox"))
+    assert (type(error), error.field) == (InvalidInput, "input.image")
+    assert world.simulator.record.find() == []
+
+
 async def test_options_reach_the_model_of_effects(world: World[Baidu], files: Files) -> None:
     asked = least("musesteamer-2.0-turbo-i2v-effect", files)
     assert (await world.made(replace(asked, options={"effect": "squeeze"}))).outputs
@@ -448,6 +455,18 @@ async def test_a_token_that_is_refused_again_is_the_end(code: int) -> None:
     with pytest.raises(ProviderAuthFailed):
         await account.submit(call(ADVANCED, prompt="a fox"))
     assert [path[:6] for path in asked] == ["/oauth", "/rpc/2", "/oauth", "/rpc/2"]
+
+
+async def test_only_a_stale_token_is_replaced() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"access_token": "24.x"} if len(asked) == 1 else {"error_code": 6})
+
+    with pytest.raises(ProviderAuthFailed):
+        await Baidu("http://x", Credentials(options=APPLICATION), _client(answer)).submit(call(BASIC, prompt="a fox"))
+    assert len(asked) == 2
 
 
 async def test_many_calls_ask_for_one_token(world: World[Baidu]) -> None:
@@ -582,6 +601,16 @@ async def test_a_refusal_of_qianfan(status: int, kind: str, code: str, error: ty
 )
 async def test_an_answer_that_is_not_known(status: int, body: object, error: type[GenPulseError]) -> None:
     assert type(await refusal(answering(status, body))) is error
+
+
+async def test_a_task_without_an_id(files: Files) -> None:
+    for model, told in (
+        (MUSE, {"id": "as-1"}),
+        (V, {"log_id": "1", "status": "created"}),
+        (K, {"code": 0, "data": {}}),
+    ):
+        with pytest.raises(OutcomeUnknown):
+            await answering(200, told).submit(least(model, files))
 
 
 async def test_when_to_come_back() -> None:
@@ -868,6 +897,15 @@ Q, M, H = "/v2/images/generations", "/video/generations", "/beta/video/generatio
             },
             "invalid_video_generation_argument",
         ),
+        *(
+            (
+                M,
+                {"model": MUSE, "content": [{"type": "image_url", "image_url": {"url": url}}]},
+                "invalid_video_generation_argument",
+            )
+            for url in ("data:text/plain;base64,AAAA", "???", "")
+        ),
+        (H, {"model": "K1", "type": "text2video", "model_parameters": {}}, "invalid_video_generation_argument"),
         (H, {"model": "K9", "type": "text2video", "model_parameters": {"prompt": "x"}}, "invalid_model"),
         (H, {"model": "K1", "type": "img2video", "model_parameters": {}}, "invalid_video_generation_argument"),
         (
@@ -930,6 +968,20 @@ async def test_a_hosted_task_needs_its_model(world: World[Baidu], files: Files) 
 )
 async def test_bodies_of_vod_are_held_against_the_rules(world: World[Baidu], body: object, status: int) -> None:
     assert (await signed(world, "POST", "/v2/aigc/text_to_video", body)).status_code == status
+
+
+async def test_a_picture_in_motion_needs_a_picture(world: World[Baidu]) -> None:
+    body = {"model": "VQ2", "modelVQ2TaskInput": {"prompt": "x"}}
+    assert (await signed(world, "POST", "/v2/aigc/image_to_video", body)).status_code == 400
+
+
+async def test_paths_and_keys_that_are_not_known(world: World[Baidu]) -> None:
+    assert (await world.http.get(f"{world.base_url}/v2/images", headers=BEARER)).status_code == 404
+    path = "/rpc/2.0/cloud_hub/v1/bce/aip/ernievilg/v1/getImgv2"
+    for key, code in ((f"Bearer {BAIDU.api_key}", 216100), ("Bearer x", 14)):
+        headers = {"X-Appbuilder-Authorization": key}
+        answer = await world.http.post(f"{world.base_url}{path}", json={"task_id": "1"}, headers=headers)
+        assert answer.json()["error_code"] == code
 
 
 async def test_old_tasks_of_vod_are_gone(world: World[Baidu], files: Files) -> None:
