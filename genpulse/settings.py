@@ -75,7 +75,9 @@ class ProviderSettings(Group):
     access_key: SecretStr | None = Field(None, description="Credential, for clouds with a pair")
     secret_key: SecretStr | None = Field(None, description="Credential, for clouds with a pair")
     webhook_secret: SecretStr | None = Field(None, description="Secret by which the cloud signs its callbacks")
-    options: dict[str, str] = Field(default_factory=dict, description="What else the cloud needs of an account")
+    options: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="What else the cloud needs of an account"
+    )
     rate: float | None = Field(None, gt=0, description="Requests per second of the account")
     burst: int | None = Field(None, ge=1, description="Requests that may come at once")
     concurrency: int | None = Field(None, ge=1, description="Jobs in flight of the account")

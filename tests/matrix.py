@@ -30,6 +30,10 @@ def _ask(model: str, operation: str = VIDEO, **given: Any) -> dict[str, Any]:
 
 #: For each way in which a cloud takes work, one request.
 FAMILIES: dict[str, dict[str, Any]] = {
+    "baidu": _ask("baidu/k2.6"),
+    "baidu at once": _ask("baidu/qwen-image", PICTURE),
+    "baidu vod": _ask("baidu/vod-vq2"),
+    "baidu open platform": _ask("baidu/painting-advanced", PICTURE),
     "comfyui": {"model": "comfyui/workflow", "operation": "comfy-workflow", "input": {"workflow": WORKFLOW}},
     "dashscope": _ask("dashscope/wan2.7-t2v"),
     "dashscope at once": _ask("dashscope/qwen-image-max", PICTURE),
@@ -67,6 +71,7 @@ _SAMPLES: dict[str, Any] = {
 }
 #: What else a model must be given, which its fields cannot say.
 _NEEDED: dict[str, dict[str, Any]] = {
+    "baidu/denoise": {"provider_options": {"option": 50}},
     "dashscope/qwen-mt-image": {"provider_options": {"source_lang": "en", "target_lang": "zh"}},
     "dashscope/wanx-style-repaint-v1": {"provider_options": {"style_index": 3}},
     "kling/effects": {"provider_options": {"effect_scene": "squish"}},

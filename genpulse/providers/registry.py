@@ -15,6 +15,7 @@ import httpx
 from genpulse.errors import ProviderAuthFailed
 from genpulse.limits import AccountLimits
 from genpulse.net import download, http_client
+from genpulse.providers.baidu import Baidu
 from genpulse.providers.base import Credentials, Output, Provider
 from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
@@ -44,7 +45,21 @@ class Client(Protocol):
 
 CLIENTS: dict[str, Client] = {
     client.name: client
-    for client in (Comfyui, Dashscope, Fal, Google, Kling, Luma, Minimax, Openai, Replicate, Tencent, Vidu, Volcengine)
+    for client in (
+        Baidu,
+        Comfyui,
+        Dashscope,
+        Fal,
+        Google,
+        Kling,
+        Luma,
+        Minimax,
+        Openai,
+        Replicate,
+        Tencent,
+        Vidu,
+        Volcengine,
+    )
 }
 
 

@@ -18,6 +18,12 @@ class Credentials:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+BAIDU = Credentials(
+    api_key="bce-v3/ALTAK-sim/0123456789abcdef0123456789abcdef01234567",
+    access_key="ALTAKsim",
+    secret_key="sim-baidu-secret",  # noqa: S106 - of no account
+    options={"app_key": "sim-app-key", "app_secret": "sim-app-secret"},
+)
 COMFYUI = Credentials()  # it asks for none
 DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")

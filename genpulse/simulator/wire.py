@@ -61,6 +61,11 @@ class Call:
         url = self.request.url
         return f"{url.scheme}://{url.netloc}{self.request.scope['root_path']}"
 
+    @property
+    def inner_path(self) -> str:
+        """The path as the cloud itself knows it."""
+        return self.request.url.path.removeprefix(self.request.scope["root_path"])
+
     def json(self) -> Any:
         """The body, or None when it is no JSON."""
         try:

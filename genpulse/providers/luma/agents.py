@@ -17,7 +17,8 @@ from genpulse.errors import (
 )
 from genpulse.providers.base import Finished, Job, Media, ModelCall, Output, Pending
 from genpulse.providers.luma.errors import refused_by_agents
-from genpulse.providers.luma.model import Form, ModelWire, change, joined, seconds
+from genpulse.providers.luma.model import Form, ModelWire, change, seconds
+from genpulse.providers.options import joined
 from genpulse.providers.wire import Wire
 
 _FRAMES_PER_SECOND = 24

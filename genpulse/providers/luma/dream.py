@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from genpulse.errors import InvalidInput, ProviderFailed
 from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.luma.errors import refused_by_dream, worded
-from genpulse.providers.luma.model import Form, ModelWire, change, joined, seconds
+from genpulse.providers.luma.model import Form, ModelWire, change, seconds
+from genpulse.providers.options import joined
 from genpulse.providers.wire import Wire
 
 _USUAL_STRENGTH = 0.5

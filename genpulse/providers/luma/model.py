@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -65,12 +63,3 @@ def seconds(call: ModelCall, *allowed: int) -> str | None:
             f"`duration` of {call.model} is {' or '.join(map(str, allowed))}, not {given:g}.", field="input.duration"
         )
     return f"{given:g}s"
-
-
-def joined(ours: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Our request with the caller's options on top; objects join objects, however deep."""
-    return {**ours, **{name: _with(ours.get(name), value) for name, value in options.items()}}
-
-
-def _with(ours: Any, theirs: Any) -> Any:
-    return joined(ours, theirs) if isinstance(ours, Mapping) and isinstance(theirs, Mapping) else theirs

@@ -18,7 +18,7 @@ from genpulse.simulator.clouds.tencent import bodies
 from genpulse.simulator.clouds.tencent.bucket import Bucket
 from genpulse.simulator.clouds.tencent.hub import Hub, hub_error
 from genpulse.simulator.clouds.tencent.jobs import SUBMISSIONS, JobQuery, described, queried
-from genpulse.simulator.clouds.tencent.signature import api_error, check_cos, check_tc3, cos_error, inner_path
+from genpulse.simulator.clouds.tencent.signature import api_error, check_cos, check_tc3, cos_error
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.credentials import TENCENT
 from genpulse.simulator.jobs import Failure, File, Job, State
@@ -272,11 +272,11 @@ def _action(call: Call) -> str:
 
 
 def _is_hub(call: Call) -> bool:
-    return inner_path(call).startswith("/v1/")
+    return call.inner_path.startswith("/v1/")
 
 
 def _is_api(call: Call) -> bool:
-    return inner_path(call) == "/" and call.request.method == "POST"
+    return call.inner_path == "/" and call.request.method == "POST"
 
 
 def _kind_of_action(call: Call) -> Kind:

@@ -77,11 +77,6 @@ def check_cos(call: Call, now: float) -> None:
         raise cos_error(call, 403, "SignatureDoesNotMatch", "The Signature you specified is invalid.")
 
 
-def inner_path(call: Call) -> str:
-    """The path as the cloud itself knows it."""
-    return call.request.url.path.removeprefix(call.request.scope["root_path"])
-
-
 def _canonical(call: Call, names: str) -> str:
     lines = "".join(f"{name}:{call.headers.get(name, '').strip()}\n" for name in names.split(";"))
     url, unsigned = call.request.url, call.headers.get("X-TC-Content-SHA256") == "UNSIGNED-PAYLOAD"
@@ -97,7 +92,7 @@ def _formats(call: Call, given: dict[str, str]) -> list[str]:
     headers = {name: call.headers.get(name, "") for name in given["q-header-list"].split(";")}
     host = call.headers.get("host", "")
     lines = [_lines(headers | ({"host": one} if "host" in headers else {})) for one in (host, host.partition(":")[0])]
-    paths = (call.request.url.path, inner_path(call))
+    paths = (call.request.url.path, call.inner_path)
     return [f"{call.request.method.lower()}\n{path}\n{pairs}\n{line}\n" for path in paths for line in lines]
 
 
