@@ -30,6 +30,7 @@ def _ask(model: str, operation: str = VIDEO, **given: Any) -> dict[str, Any]:
 
 #: For each way in which a cloud takes work, one request.
 FAMILIES: dict[str, dict[str, Any]] = {
+    "bfl": _ask("bfl/flux-2-pro", PICTURE),
     "comfyui": {"model": "comfyui/workflow", "operation": "comfy-workflow", "input": {"workflow": WORKFLOW}},
     "dashscope": _ask("dashscope/wan2.7-t2v"),
     "dashscope at once": _ask("dashscope/qwen-image-max", PICTURE),
@@ -63,12 +64,14 @@ _SAMPLES: dict[str, Any] = {
 }
 #: What else a model must be given, which its fields cannot say.
 _NEEDED: dict[str, dict[str, Any]] = {
+    "bfl/flux-pro-1.0-expand": {"provider_options": {"top": 64}},
     "dashscope/qwen-mt-image": {"provider_options": {"source_lang": "en", "target_lang": "zh"}},
     "dashscope/wanx-style-repaint-v1": {"provider_options": {"style_index": 3}},
     "kling/effects": {"provider_options": {"effect_scene": "squish"}},
 }
 #: Fields of which a model needs one or the other.
 _CHOSEN = {
+    "bfl/flux-pro-1.0-fill": ("mask",),
     "kling/effects": ("image",),
     "kling/lip-sync": ("video",),
     "vidu/lip-sync": ("prompt",),

@@ -15,6 +15,7 @@ from genpulse.errors import ProviderAuthFailed
 from genpulse.limits import AccountLimits
 from genpulse.net import download
 from genpulse.providers.base import Credentials, Output, Provider
+from genpulse.providers.bfl import Bfl
 from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
@@ -43,7 +44,21 @@ class Client(Protocol):
 
 CLIENTS: dict[str, Client] = {
     client.name: client
-    for client in (Comfyui, Dashscope, Fal, Google, Kling, Luma, Minimax, Openai, Replicate, Tencent, Vidu, Volcengine)
+    for client in (
+        Bfl,
+        Comfyui,
+        Dashscope,
+        Fal,
+        Google,
+        Kling,
+        Luma,
+        Minimax,
+        Openai,
+        Replicate,
+        Tencent,
+        Vidu,
+        Volcengine,
+    )
 }
 
 

@@ -18,6 +18,7 @@ class Credentials:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+BFL = Credentials(api_key="sim-bfl-key", webhook_secret="sim-bfl-webhook-secret")  # noqa: S106 - of no account
 COMFYUI = Credentials()  # it asks for none
 DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")

@@ -11,6 +11,7 @@ from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.queues import provider_queue
 
 CLOUDS = (
+    "bfl",
     "comfyui",
     "dashscope",
     "fal",

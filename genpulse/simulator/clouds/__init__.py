@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genpulse.simulator.clouds.bfl import Bfl
 from genpulse.simulator.clouds.comfyui import Comfyui
 from genpulse.simulator.clouds.dashscope import Dashscope
 from genpulse.simulator.clouds.fal import Fal
@@ -17,6 +18,7 @@ from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.core import Cloud
 
 CLOUDS: tuple[type[Cloud], ...] = (
+    Bfl,
     Comfyui,
     Dashscope,
     Fal,
