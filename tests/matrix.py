@@ -28,6 +28,16 @@ def _ask(model: str, operation: str = VIDEO, **given: Any) -> dict[str, Any]:
     return {"model": model, "operation": operation, "input": PROMPT | given}
 
 
+def _larger(model: str) -> dict[str, Any]:
+    """A picture made here, and enlarged by the model."""
+    return {
+        "steps": [
+            {"id": "picture", "model": "local/fake", "operation": PICTURE, "input": PROMPT},
+            {"id": "larger", "model": model, "input": PROMPT | {"image": {"step": "picture"}}},
+        ]
+    }
+
+
 #: For each way in which a cloud takes work, one request.
 FAMILIES: dict[str, dict[str, Any]] = {
     "bfl": _ask("bfl/flux-2-pro", PICTURE),
@@ -45,6 +55,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "minimax at once": _ask("minimax/image-01", PICTURE),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),
+    "stability": _larger("stability/upscale-creative"),
+    "stability at once": _ask("stability/core", PICTURE),
     "tencent vod": _ask("tencent/kling-3.0"),
     "tencent vclm": _ask("tencent/vclm-kling-3.0"),
     "tencent hub": _ask("tencent/hy-video-1.5"),

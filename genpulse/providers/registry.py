@@ -25,6 +25,7 @@ from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
 from genpulse.providers.openai import Openai
 from genpulse.providers.replicate import Replicate
+from genpulse.providers.stability import Stability
 from genpulse.providers.tencent import Tencent
 from genpulse.providers.vidu import Vidu
 from genpulse.providers.volcengine import Volcengine
@@ -55,6 +56,7 @@ CLIENTS: dict[str, Client] = {
         Minimax,
         Openai,
         Replicate,
+        Stability,
         Tencent,
         Vidu,
         Volcengine,

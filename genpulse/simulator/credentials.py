@@ -39,6 +39,7 @@ OPENAI = Credentials(api_key="sk-sim-openai-key")
 REPLICATE = Credentials(
     api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"
 )
+STABILITY = Credentials(api_key="sk-sim-stability-key")
 TENCENT = Credentials(
     api_key="sk-sim-tokenhub-key",
     access_key="AKIDsim",

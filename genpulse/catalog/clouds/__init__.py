@@ -21,6 +21,7 @@ CLOUDS = (
     "minimax",
     "openai",
     "replicate",
+    "stability",
     "tencent",
     "vidu",
     "volcengine",
