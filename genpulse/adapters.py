@@ -154,7 +154,11 @@ def encode_image(
 
 def _allows(size: Size, rules: ImageRules) -> bool:
     in_range = all(rules.min_side <= side <= rules.max_side and side % rules.multiple_of == 0 for side in size)
-    return in_range and rules.min_aspect <= size.width / size.height <= rules.max_aspect
+    return (
+        in_range
+        and size.width * size.height <= rules.max_pixels
+        and rules.min_aspect <= size.width / size.height <= rules.max_aspect
+    )
 
 
 def _allowed_sizes(wanted: Size, rules: ImageRules) -> Iterator[Size]:

@@ -28,12 +28,23 @@ def _ask(model: str, operation: str = VIDEO, **given: Any) -> dict[str, Any]:
     return {"model": model, "operation": operation, "input": PROMPT | given}
 
 
+def _larger(model: str) -> dict[str, Any]:
+    """A picture made here, and enlarged by the model."""
+    return {
+        "steps": [
+            {"id": "picture", "model": "local/fake", "operation": PICTURE, "input": PROMPT},
+            {"id": "larger", "model": model, "input": PROMPT | {"image": {"step": "picture"}}},
+        ]
+    }
+
+
 #: For each way in which a cloud takes work, one request.
 FAMILIES: dict[str, dict[str, Any]] = {
     "baidu": _ask("baidu/k2.6"),
     "baidu at once": _ask("baidu/qwen-image", PICTURE),
     "baidu vod": _ask("baidu/vod-vq2"),
     "baidu open platform": _ask("baidu/painting-advanced", PICTURE),
+    "bfl": _ask("bfl/flux-2-pro", PICTURE),
     "comfyui": {"model": "comfyui/workflow", "operation": "comfy-workflow", "input": {"workflow": WORKFLOW}},
     "dashscope": _ask("dashscope/wan2.7-t2v"),
     "dashscope at once": _ask("dashscope/qwen-image-max", PICTURE),
@@ -51,6 +62,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "minimax at once": _ask("minimax/image-01", PICTURE),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),
+    "stability": _larger("stability/upscale-creative"),
+    "stability at once": _ask("stability/core", PICTURE),
     "tencent vod": _ask("tencent/kling-3.0"),
     "tencent vclm": _ask("tencent/vclm-kling-3.0"),
     "tencent hub": _ask("tencent/hy-video-1.5"),
@@ -72,6 +85,7 @@ _SAMPLES: dict[str, Any] = {
 #: What else a model must be given, which its fields cannot say.
 _NEEDED: dict[str, dict[str, Any]] = {
     "baidu/denoise": {"provider_options": {"option": 50}},
+    "bfl/flux-pro-1.0-expand": {"provider_options": {"top": 64}},
     "dashscope/qwen-mt-image": {"provider_options": {"source_lang": "en", "target_lang": "zh"}},
     "dashscope/wanx-style-repaint-v1": {"provider_options": {"style_index": 3}},
     "kling/effects": {"provider_options": {"effect_scene": "squish"}},
@@ -81,6 +95,7 @@ _NEEDED: dict[str, dict[str, Any]] = {
 #: Fields of which a model needs one or the other.
 _CHOSEN = {
     "kling/avatar": ("audio",),
+    "bfl/flux-pro-1.0-fill": ("mask",),
     "kling/effects": ("image",),
     "kling/lip-sync": ("video", "audio"),
     "kling/video-sound": ("video",),

@@ -17,6 +17,7 @@ from genpulse.limits import AccountLimits
 from genpulse.net import download, http_client
 from genpulse.providers.baidu import Baidu
 from genpulse.providers.base import Credentials, Output, Provider
+from genpulse.providers.bfl import Bfl
 from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
@@ -26,6 +27,7 @@ from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
 from genpulse.providers.openai import Openai
 from genpulse.providers.replicate import Replicate
+from genpulse.providers.stability import Stability
 from genpulse.providers.tencent import Tencent
 from genpulse.providers.vidu import Vidu
 from genpulse.providers.volcengine import Volcengine
@@ -47,6 +49,7 @@ CLIENTS: dict[str, Client] = {
     client.name: client
     for client in (
         Baidu,
+        Bfl,
         Comfyui,
         Dashscope,
         Fal,
@@ -56,6 +59,7 @@ CLIENTS: dict[str, Client] = {
         Minimax,
         Openai,
         Replicate,
+        Stability,
         Tencent,
         Vidu,
         Volcengine,

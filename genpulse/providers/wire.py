@@ -96,28 +96,37 @@ class Wire:
         """Send what may be billed. Raises OutcomeUnknown for an answer that is lost or cannot be read."""
         return await self._exchange(method, path, into, OutcomeUnknown, sent)
 
-    async def pay_file(self, method: str, path: str, **sent: Any) -> bytes:
-        """Send what may be billed and is answered with the file itself. Raises OutcomeUnknown where none comes."""
-        answer = await self._send(method, path, OutcomeUnknown, sent)
-        error = self._refuse(answer) or self._error(answer, OutcomeUnknown)
-        if error is not None:
-            raise error
+    async def ask_file(self, method: str, path: str, **sent: Any) -> Answer:
+        """Send what costs nothing and is answered with a file, or with why there is none yet; the answer is whole."""
+        return await self._answered(method, path, ProviderUnavailable, sent)
+
+    async def pay_file(self, method: str, path: str, **sent: Any) -> Answer:
+        """Send what may be billed and is answered with the file itself; the headers may tell more of it.
+
+        Raises OutcomeUnknown where none comes.
+        """
+        answer = await self._answered(method, path, OutcomeUnknown, sent)
         if not answer.content:
             raise OutcomeUnknown(f"{self.cloud} answered without a file.")
-        return answer.content
+        return answer
 
     async def _exchange(
         self, method: str, path: str, into: type[Read], lost: type[GenPulseError], sent: Mapping[str, Any]
     ) -> Read:
-        answer = await self._send(method, path, lost, sent)
-        error = self._refuse(answer) or self._error(answer, lost)
-        if error is not None:
-            raise error
+        answer = await self._answered(method, path, lost, sent)
         try:
             return into.model_validate(answer.data)
         except ValidationError as problem:
             missing = ", ".join(".".join(map(str, one["loc"])) or "body" for one in problem.errors()[:5])
             raise lost(f"{self.cloud} answered in a form we do not know (at {missing}).") from problem
+
+    async def _answered(self, method: str, path: str, lost: type[GenPulseError], sent: Mapping[str, Any]) -> Answer:
+        """The answer of a cloud that does what it was asked to; anything else raises."""
+        answer = await self._send(method, path, lost, sent)
+        error = self._refuse(answer) or self._error(answer, lost)
+        if error is not None:
+            raise error
+        return answer
 
     async def _send(self, method: str, path: str, lost: type[GenPulseError], sent: Mapping[str, Any]) -> Answer:
         url = path if path.startswith(("http://", "https://")) else f"{self.base_url}{path}"

@@ -45,7 +45,7 @@ class ImageRules(Frozen):
     """Which images a model accepts as input; an image outside these is fitted by the adapter.
 
     `sizes` lists the only sizes accepted; left empty, any size within the side limits is.
-    Aspect ratios are width / height.
+    Pixels are width x height, aspect ratios width / height.
     """
 
     media_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/webp")
@@ -53,6 +53,7 @@ class ImageRules(Frozen):
     sizes: tuple[Size, ...] = ()
     min_side: int = 1
     max_side: int = 16384
+    max_pixels: int = 16384 * 16384
     multiple_of: int = 1
     min_aspect: float = 0.0
     max_aspect: float = 1000.0

@@ -24,6 +24,7 @@ BAIDU = Credentials(
     secret_key="sim-baidu-secret",  # noqa: S106 - of no account
     options={"app_key": "sim-app-key", "app_secret": "sim-app-secret"},
 )
+BFL = Credentials(api_key="sim-bfl-key", webhook_secret="sim-bfl-webhook-secret")  # noqa: S106 - of no account
 COMFYUI = Credentials()  # it asks for none
 DASHSCOPE = Credentials(api_key="sk-sim-key")
 FAL = Credentials(api_key="sim-key:sim-secret")
@@ -44,6 +45,7 @@ OPENAI = Credentials(api_key="sk-sim-openai-key")
 REPLICATE = Credentials(
     api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"
 )
+STABILITY = Credentials(api_key="sk-sim-stability-key")
 TENCENT = Credentials(
     api_key="sk-sim-tokenhub-key",
     access_key="AKIDsim",

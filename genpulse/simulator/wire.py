@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import Headers, QueryParams, UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -33,6 +33,14 @@ class Kind(StrEnum):
     CANCEL = "cancel"
     MEDIA = "media"
     OTHER = "other"
+
+
+@dataclass(frozen=True)
+class FormFile:
+    """A file of a form."""
+
+    name: str
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,17 @@ class Call:
             return json.loads(self.body)
         except ValueError:
             return None
+
+    async def form(self) -> tuple[dict[str, str], list[FormFile]]:
+        """The fields and the files of a form."""
+        async with self.request.form() as form:
+            fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+            files = [
+                FormFile(name, await value.read())
+                for name, value in form.multi_items()
+                if isinstance(value, UploadFile)
+            ]
+        return fields, files
 
     def read(self, model: type[Model]) -> Model:
         """The body as a model; what is wrong with it is answered by the cloud's `invalid`."""

@@ -75,6 +75,7 @@ RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
         ((100, 100), ImageRules(multiple_of=64), None, (128, 128)),
         ((1000, 500), ImageRules(max_side=512), None, (512, 256)),
         ((20, 10), ImageRules(min_side=64), None, (128, 64)),
+        ((1000, 500), ImageRules(max_pixels=125_000), None, (500, 250)),
         ((1000, 100), ImageRules(max_aspect=2.0), None, (1000, 500)),
         ((100, 1000), ImageRules(min_aspect=0.5), None, (500, 1000)),
         ((1600, 900), ImageRules(sizes=(Size(512, 512), Size(1280, 768))), None, (1280, 768)),

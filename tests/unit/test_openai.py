@@ -29,8 +29,8 @@ from genpulse.errors import (
     ProviderUnavailable,
 )
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Output
+from genpulse.providers.masks import transparent_where_white
 from genpulse.providers.openai import Openai
-from genpulse.providers.openai.masks import transparent_where_white
 from genpulse.schemas.catalog import ModelSpec, Size
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator.clouds.openai import Openai as Simulated

@@ -93,6 +93,34 @@ async def test_what_an_answer_means(serve: Serve, free: type[GenPulseError], pai
     assert (type(asked.value), type(sent.value)) == (free, paid)
 
 
+async def test_a_file_comes_with_its_headers() -> None:
+    serve = answering(200, b"\x89PNG", {"seed": "7"})
+    for answer in (await wire(serve).ask_file("GET", "/jobs/1"), await wire(serve).pay_file("POST", "/jobs")):
+        assert (answer.status, answer.content, answer.headers["seed"], answer.data) == (200, b"\x89PNG", "7", None)
+
+
+@pytest.mark.parametrize(
+    ("serve", "free", "paid"),
+    [
+        (failing(httpx.ReadError), ProviderUnavailable, OutcomeUnknown),
+        (answering(500), ProviderUnavailable, OutcomeUnknown),
+        (answering(404), JobMissing, ProviderRejected),
+        (answering(402), ProviderQuotaSpent, ProviderQuotaSpent),
+    ],
+)
+async def test_a_file_that_does_not_come(serve: Serve, free: type[GenPulseError], paid: type[GenPulseError]) -> None:
+    with pytest.raises(free):
+        await wire(serve).ask_file("GET", "/jobs/1")
+    with pytest.raises(paid):
+        await wire(serve).pay_file("POST", "/jobs")
+
+
+async def test_an_empty_file_is_none_where_it_was_paid_for() -> None:
+    assert (await wire(answering(202, b"")).ask_file("GET", "/jobs/1")).content == b""
+    with pytest.raises(OutcomeUnknown, match="without a file"):
+        await wire(answering(200, b"")).pay_file("POST", "/jobs")
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None), ("", None)],

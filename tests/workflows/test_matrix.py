@@ -70,16 +70,16 @@ def _cloud(family: str) -> str:
 
 async def _outcomes(house: House, families: Sequence[str], fault: dict[str, Any]) -> dict[str, str]:
     """One after another: faults are a cloud's."""
-    return {name: await _outcome(house, FAMILIES[name], fault) for name in families}
+    return {name: await _outcome(house, name, fault) for name in families}
 
 
-async def _outcome(house: House, request: dict[str, Any], fault: dict[str, Any]) -> str:
+async def _outcome(house: House, family: str, fault: dict[str, Any]) -> str:
     """How it ends: a tick for a success, `?` for a dead letter, and the error of a failure."""
-    cloud = request["model"].partition("/")[0]
+    cloud = _cloud(family)
     before = len(house.world.find_jobs(cloud=cloud))
     house.world.faults.put(cloud, FAULTS.validate_python([fault]))
     deadline = 600 if fault["type"] == "stuck" else 86400
-    ticket = await house.accept(**request, deadline_seconds=deadline)
+    ticket = await house.accept(**FAMILIES[family], deadline_seconds=deadline)
     with suppress(WorkflowFailureError):
         await (await house.start(ticket)).result()
     row, _ = await house.rows(ticket.generation_id)

@@ -12,6 +12,7 @@ from genpulse.schemas.queues import provider_queue
 
 CLOUDS = (
     "baidu",
+    "bfl",
     "comfyui",
     "dashscope",
     "fal",
@@ -21,6 +22,7 @@ CLOUDS = (
     "minimax",
     "openai",
     "replicate",
+    "stability",
     "tencent",
     "vidu",
     "volcengine",

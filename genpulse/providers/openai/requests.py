@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from genpulse.errors import InvalidInput
 from genpulse.providers.base import Media, ModelCall
-from genpulse.providers.openai.masks import transparent_where_white
+from genpulse.providers.masks import transparent_where_white
 from genpulse.schemas.states import Operation
 
 _GENERATIONS, _EDITS = "/images/generations", "/images/edits"

@@ -47,7 +47,7 @@ class Process:
         finally:
             with suppress(GenPulseError):  # the bucket's own rules may remove what stays behind
                 await self._wire.ask("DELETE", path, _Nothing)
-        return Finished(outputs=[Output(content=made)])
+        return Finished(outputs=[Output(content=made.content)])
 
 
 def _path(call: ModelCall) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genpulse.simulator.clouds.baidu import Baidu
+from genpulse.simulator.clouds.bfl import Bfl
 from genpulse.simulator.clouds.comfyui import Comfyui
 from genpulse.simulator.clouds.dashscope import Dashscope
 from genpulse.simulator.clouds.fal import Fal
@@ -12,6 +13,7 @@ from genpulse.simulator.clouds.luma import Luma
 from genpulse.simulator.clouds.minimax import Minimax
 from genpulse.simulator.clouds.openai import Openai
 from genpulse.simulator.clouds.replicate import Replicate
+from genpulse.simulator.clouds.stability import Stability
 from genpulse.simulator.clouds.tencent import Tencent
 from genpulse.simulator.clouds.vidu import Vidu
 from genpulse.simulator.clouds.volcengine import Volcengine
@@ -19,6 +21,7 @@ from genpulse.simulator.core import Cloud
 
 CLOUDS: tuple[type[Cloud], ...] = (
     Baidu,
+    Bfl,
     Comfyui,
     Dashscope,
     Fal,
@@ -28,6 +31,7 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Minimax,
     Openai,
     Replicate,
+    Stability,
     Tencent,
     Vidu,
     Volcengine,

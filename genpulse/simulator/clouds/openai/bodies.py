@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from genpulse.simulator.wire import FormFile
 
 MODELS = (
     "gpt-image-1-mini",
@@ -79,15 +80,7 @@ class Edit(Generation):
     input_fidelity: Literal["high", "low"] | None = None
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A file of a form."""
-
-    name: str
-    content: bytes
-
-
-def edited(fields: dict[str, Any], files: list[Sent]) -> Edit:
+def edited(fields: dict[str, Any], files: list[FormFile]) -> Edit:
     """Read a form; its pictures are `image`, or `image[]` again and again."""
     asked = Edit.model_validate(fields)
     pictures = [_opened(file) for file in files if file.name in ("image", "image[]")]
@@ -101,7 +94,7 @@ def edited(fields: dict[str, Any], files: list[Sent]) -> Edit:
     return asked
 
 
-def _opened(file: Sent) -> Image.Image:
+def _opened(file: FormFile) -> Image.Image:
     need(len(file.content) < _MOST_BYTES, "the image is too large")
     try:
         image = Image.open(io.BytesIO(file.content))

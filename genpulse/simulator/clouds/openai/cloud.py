@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from genpulse.simulator.clouds.openai.bodies import MODELS, Edit, Generation, Sent, edited
+from genpulse.simulator.clouds.openai.bodies import MODELS, Edit, Generation, edited
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.credentials import OPENAI
 from genpulse.simulator.jobs import Failure, Job, State
@@ -67,13 +66,8 @@ class Openai(Cloud):
         return await self._made(call, call.read(Generation), "image_generation")
 
     async def edit(self, call: Call) -> Response:
-        async with call.request.form() as form:
-            fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-            files = [
-                Sent(name, await value.read()) for name, value in form.multi_items() if isinstance(value, UploadFile)
-            ]
         try:
-            asked = edited(fields, files)
+            asked = edited(*await call.form())
         except ValidationError:
             raise
         except ValueError as error:

@@ -1,0 +1,5 @@
+"""Black Forest Labs, simulated."""
+
+from genpulse.simulator.clouds.bfl.cloud import Bfl
+
+__all__ = ["Bfl"]

@@ -1,0 +1,5 @@
+"""Stability AI, simulated."""
+
+from genpulse.simulator.clouds.stability.cloud import Stability
+
+__all__ = ["Stability"]
