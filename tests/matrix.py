@@ -6,12 +6,14 @@ A test fails where a table is untrue; with `GENPULSE_WRITE_MATRIX` set (`make ma
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genpulse.schemas.catalog import FieldSpec, ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
+from genpulse.simulator.media import Format, Media, render
 
 PAGE = Path(__file__).parents[1] / "docs/providers.md"
 WRITING = bool(os.environ.get("GENPULSE_WRITE_MATRIX"))
@@ -22,6 +24,7 @@ WORKFLOW = {
 }
 PROMPT = {"prompt": "a red circle"}
 PICTURE, VIDEO = "text-to-image", "text-to-video"
+SOUND = {"data": f"data:audio/wav;base64,{b64encode(render(Media(Format.WAV))).decode()}"}
 
 
 def _ask(model: str, operation: str = VIDEO, **given: Any) -> dict[str, Any]:
@@ -42,6 +45,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "luma dream machine": _ask("luma/ray-2"),
     "minimax": _ask("minimax/h3"),
     "minimax at once": _ask("minimax/image-01", PICTURE),
+    "minimax voice": _ask("minimax/voice-clone", "text-to-speech", audio=SOUND),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),
     "tencent vod": _ask("tencent/kling-3.0"),
@@ -66,6 +70,7 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "dashscope/qwen-mt-image": {"provider_options": {"source_lang": "en", "target_lang": "zh"}},
     "dashscope/wanx-style-repaint-v1": {"provider_options": {"style_index": 3}},
     "kling/effects": {"provider_options": {"effect_scene": "squish"}},
+    "minimax/video-template": {"provider_options": {"template_id": "393769180141805569"}},
 }
 #: Fields of which a model needs one or the other.
 _CHOSEN = {
