@@ -6,14 +6,12 @@ A test fails where a table is untrue; with `GENPULSE_WRITE_MATRIX` set (`make ma
 from __future__ import annotations
 
 import os
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genpulse.schemas.catalog import FieldSpec, ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
-from genpulse.simulator.media import Format, Media, render
 
 PAGE = Path(__file__).parents[1] / "docs/providers.md"
 WRITING = bool(os.environ.get("GENPULSE_WRITE_MATRIX"))
@@ -24,7 +22,6 @@ WORKFLOW = {
 }
 PROMPT = {"prompt": "a red circle"}
 PICTURE, VIDEO = "text-to-image", "text-to-video"
-SOUND = {"data": f"data:audio/wav;base64,{b64encode(render(Media(Format.WAV))).decode()}"}
 
 
 def _ask(model: str, operation: str = VIDEO, **given: Any) -> dict[str, Any]:
@@ -45,7 +42,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "luma dream machine": _ask("luma/ray-2"),
     "minimax": _ask("minimax/h3"),
     "minimax at once": _ask("minimax/image-01", PICTURE),
-    "minimax voice": _ask("minimax/voice-clone", "text-to-speech", audio=SOUND),
+    "minimax voice": _ask("minimax/voice-design", "text-to-speech"),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),
     "tencent vod": _ask("tencent/kling-3.0"),

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 os.environ |= {
     "MINIMAX_API_KEY": "sk-api-sim-key",
@@ -51,8 +52,7 @@ assert speech.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3")), speech[:4]
 assert "male-qn-qingse" in server.list_voices().text
 print(f"speech of {len(speech)} bytes")
 
-with open("sample.mp3", "wb") as sample:
-    sample.write(speech)
+Path("sample.mp3").write_bytes(speech)
 [link] = links(server.voice_clone("Fox-voice-1", "sample.mp3", "Good evening."))
 assert fetch(link).startswith((b"ID3", b"\xff\xfb", b"\xff\xf3"))
 taken = server.voice_clone("Fox-voice-1", "sample.mp3", "Good evening.").text
