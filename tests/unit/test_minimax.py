@@ -277,6 +277,18 @@ async def test_a_designed_voice_that_cannot_be_read_is_unknown(told: dict[str, s
         await answering(200, told | {"base_resp": {"status_code": 0}}).submit(call("voice-design", SPEECH))
 
 
+@pytest.mark.parametrize(
+    ("options", "instrumental"), [({}, True), ({"lyrics": "la la"}, None), ({"lyrics_optimizer": True}, None)]
+)
+async def test_music_has_a_voice_only_if_there_is_something_to_sing(
+    world: World[Minimax], options: dict[str, Any], instrumental: bool | None
+) -> None:
+    state = await world.made(call("music-2.6", SPEECH, options=options))
+    assert world.sent().get("is_instrumental") is instrumental
+    assert state.usage == {"seconds": 1.0}
+    assert (await world.http.get(str(state.outputs[0].url))).headers["Content-Type"] == "audio/mpeg"
+
+
 async def test_a_video_of_h3_is_made_anew(world: World[Minimax], files: Files) -> None:
     media = {"video": [files[MediaKind.VIDEO]], "image": [files[MediaKind.IMAGE]]}
     state = await world.made(call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
@@ -433,7 +445,7 @@ async def test_a_task_that_fails(world: World[Minimax], model: str, code: str, k
 
 
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderUnavailable)])
-@pytest.mark.parametrize("model", ["image-01", "speech-02-turbo", "voice-design"])
+@pytest.mark.parametrize("model", ["image-01", "speech-02-turbo", "voice-design", "music-2.6"])
 async def test_what_fails_within_the_answer(
     world: World[Minimax], model: str, code: str, kind: type[GenPulseError]
 ) -> None:

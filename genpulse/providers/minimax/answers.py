@@ -147,6 +147,17 @@ class Speech(BaseModel):
     extra_info: _SpeechFacts = Field(default_factory=_SpeechFacts)
 
 
+class _MusicFacts(BaseModel):
+    """In milliseconds."""
+
+    music_duration: int = 0
+
+
+class Music(BaseModel):
+    data: _SpeechData | None = None
+    extra_info: _MusicFacts = Field(default_factory=_MusicFacts)
+
+
 class _Upload(_Answer):
     file_id: int
 

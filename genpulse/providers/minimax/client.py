@@ -1,4 +1,4 @@
-"""The client: video tasks of two generations of the API; pictures, speech and new voices within the answer."""
+"""The client: video tasks of two generations of the API; pictures, speech, music and new voices within the answer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from genpulse.providers.minimax.answers import (
     Created,
     Designed,
     Images,
+    Music,
     Nothing,
     Retrieved,
     Speech,
@@ -68,6 +69,8 @@ class Minimax(Provider):
                 return _clone(await self._made("/v1/voice_clone", Cloned, {"file_id": sample} | body), body)
             case Product.DESIGN:
                 return _design(await self._made("/v1/voice_design", Designed, body))
+            case Product.MUSIC:
+                return _music(await self._made("/v1/music_generation", Music, body))
         return _speech(await self._made("/v1/t2a_v2", Speech, body))
 
     async def _made(self, path: str, into: type[Read], body: Mapping[str, Any]) -> Read:
@@ -143,6 +146,12 @@ def _speech(spoken: Speech) -> Finished:
     return Finished(
         outputs=[Output(url=link)] if link else [], usage={"characters": spoken.extra_info.usage_characters}
     )
+
+
+def _music(made: Music) -> Finished:
+    link = made.data.audio if made.data else ""
+    usage = {"seconds": made.extra_info.music_duration / 1000}
+    return Finished(outputs=[Output(url=link)] if link else [], usage=usage)
 
 
 def _clone(made: Cloned, body: Mapping[str, Any]) -> Finished:

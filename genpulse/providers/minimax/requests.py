@@ -28,6 +28,7 @@ class Product(StrEnum):
     SPEECH = "speech"
     CLONE = "clone"
     DESIGN = "design"
+    MUSIC = "music"
 
 
 class ModelWire(BaseModel):
@@ -132,6 +133,16 @@ class DesignRequest(BaseModel):
     prompt: str
     preview_text: str = "This is how I sound. I hope that you like it, and that you will listen to me again."
     voice_id: str | None = None
+
+
+class MusicRequest(BaseModel):
+    """Without words to sing, it is asked for none."""
+
+    model: str
+    prompt: str
+    is_instrumental: bool | None = None
+    output_format: Literal["url"] = "url"
+    audio_setting: dict[str, Any] = Field(default_factory=lambda: {"format": "mp3"})
 
 
 def body_of(call: ModelCall, wire: ModelWire) -> dict[str, Any]:
@@ -250,6 +261,11 @@ def _design(call: ModelCall, wire: ModelWire) -> DesignRequest:  # noqa: ARG001
     return DesignRequest(prompt=call.input["prompt"], voice_id=_checked(voice) if voice else None)
 
 
+def _music(call: ModelCall, wire: ModelWire) -> MusicRequest:
+    sung = {"lyrics", "lyrics_optimizer"} & call.options.keys()
+    return MusicRequest(model=wire.model, prompt=call.input["prompt"], is_instrumental=None if sung else True)
+
+
 def _checked(voice: str) -> str:
     if not _VOICE_ID.fullmatch(voice):
         form = "8 letters, digits, `-` or `_` at least, a letter first and a letter or digit last"
@@ -266,4 +282,5 @@ _MADE_BY = {
     Product.SPEECH: _speech,
     Product.CLONE: _clone,
     Product.DESIGN: _design,
+    Product.MUSIC: _music,
 }

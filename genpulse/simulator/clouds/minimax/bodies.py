@@ -266,3 +266,20 @@ class Design(_Body):
 
 class Voices(_Body):
     voice_type: Literal["system", "voice_cloning", "voice_generation", "all"]
+
+
+class Music(_Body):
+    model: Literal["music-2.6"]
+    prompt: str = Field("", max_length=2000)
+    lyrics: str = Field("", max_length=3500)
+    is_instrumental: bool = False
+    lyrics_optimizer: bool = False
+    output_format: Literal["hex", "url"] = "hex"
+    audio_setting: _Audio = Field(default_factory=_Audio)
+    aigc_watermark: bool = False
+
+    @model_validator(mode="after")
+    def _has_something(self) -> Self:
+        need(self.lyrics or self.prompt, "prompt or lyrics is required")
+        need(self.lyrics or self.is_instrumental or self.lyrics_optimizer, "lyrics is required")
+        return self

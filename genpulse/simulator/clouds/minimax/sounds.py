@@ -1,4 +1,4 @@
-"""MiniMax' speech and voices: what is said, and samples, clones and designs of who says it."""
+"""MiniMax' speech, music and voices: what is said or played, and samples, clones and designs of who says it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Sounds:
     def routes(self) -> Sequence[Route]:
         return [
             Route("POST", "/v1/t2a_v2", self.speak, Kind.SUBMIT),
+            Route("POST", "/v1/music_generation", self.play, Kind.SUBMIT),
             Route("POST", "/v1/files/upload", self.upload),
             Route("POST", "/v1/voice_clone", self.clone, Kind.SUBMIT),
             Route("POST", "/v1/voice_design", self.design, Kind.SUBMIT),
@@ -42,9 +43,6 @@ class Sounds:
     async def speak(self, call: Call) -> Response:
         asked = call.read(bodies.Speech)
         job = await self._job(call, asked, asked.text, asked.model, _FORMATS[asked.audio_setting.format])
-        audio = ""
-        if job.files:
-            audio = job.files[0].url if asked.output_format == "url" else job.files[0].read().hex()
         facts = {
             "audio_length": 1000,
             "audio_sample_rate": asked.audio_setting.sample_rate,
@@ -56,7 +54,20 @@ class Sounds:
             "audio_format": asked.audio_setting.format,
             "audio_channel": asked.audio_setting.channel,
         }
-        return ok({"data": {"audio": audio, "status": 2}, "extra_info": facts, "trace_id": job.id})
+        return _heard(job, asked.output_format, facts)
+
+    async def play(self, call: Call) -> Response:
+        asked = call.read(bodies.Music)
+        said = asked.lyrics or asked.prompt
+        job = await self._job(call, asked, said, asked.model, _FORMATS[asked.audio_setting.format])
+        facts = {
+            "music_duration": round(job.media[0].seconds * 1000),
+            "music_sample_rate": asked.audio_setting.sample_rate,
+            "music_channel": 2,
+            "bitrate": asked.audio_setting.bitrate,
+            "music_size": 0,
+        }
+        return _heard(job, asked.output_format, facts)
 
     async def upload(self, call: Call) -> Response:
         async with call.request.form() as form:
@@ -131,6 +142,13 @@ class Sounds:
             raise refusal(call, 2013, "invalid params, file_id")
         if not sample.name.lower().endswith(_SAMPLES) or len(sample.content) > _LARGEST_SAMPLE:
             raise refusal(call, 20132, "invalid samples or voice_id")
+
+
+def _heard(job: Job, form: str, facts: dict[str, Any]) -> Response:
+    audio = ""
+    if job.files:
+        audio = job.files[0].url if form == "url" else job.files[0].read().hex()
+    return ok({"data": {"audio": audio, "status": 2}, "extra_info": facts, "trace_id": job.id})
 
 
 def _file_id(upload: Upload) -> int:
