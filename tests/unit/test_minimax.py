@@ -157,6 +157,14 @@ async def test_a_video_with_references_and_sound(world: World[Minimax], files: F
     assert (sent["resolution"], sent["duration"], "ratio" in sent) == ("768P", 5, False)
 
 
+async def test_a_video_may_only_have_an_end(world: World[Minimax], files: Files) -> None:
+    await world.made(call("h3", TEXT, {"last_image": [files[MediaKind.IMAGE]]}))
+    assert [one.get("role") for one in world.sent()["content"]] == [None, "last_frame"]
+    both = {"last_image": [files[MediaKind.IMAGE]], "reference_images": [files[MediaKind.IMAGE]]}
+    error = await refused(world, call("h3", TEXT, both))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "reference_images")
+
+
 async def test_a_video_from_text_alone_has_a_shape(world: World[Minimax]) -> None:
     await world.made(call("h3"))
     assert world.sent()["ratio"] == "16:9"
