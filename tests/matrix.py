@@ -42,7 +42,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "luma dream machine": _ask("luma/ray-2"),
     "minimax": _ask("minimax/h3"),
     "minimax at once": _ask("minimax/image-01", PICTURE),
-    "minimax voice": _ask("minimax/voice-design", "text-to-speech"),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),
     "tencent vod": _ask("tencent/kling-3.0"),
