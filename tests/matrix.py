@@ -91,6 +91,7 @@ _NEEDED: dict[str, dict[str, Any]] = {
     "kling/effects": {"provider_options": {"effect_scene": "squish"}},
     "kling/image-expand": {"provider_options": {"left_expansion_ratio": 0.5}},
     "kling/speech": {"provider_options": {"voice_language": "en"}},
+    "minimax/video-template": {"provider_options": {"template_id": "393769180141805569"}},
 }
 #: Fields of which a model needs one or the other.
 _CHOSEN = {

@@ -1,5 +1,5 @@
 # requires: dashscope==2.0.2
-"""Both clients of DashScope's SDK make pictures and videos, wait, cancel, list, upload and are refused."""
+"""Both clients of DashScope's SDK make pictures, videos and speech, wait, cancel, list, upload and are refused."""
 
 import sys
 import urllib.request
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dashscope
 from dashscope import ImageSynthesis, MultiModalConversation, VideoSynthesis
+from dashscope.audio.qwen_tts import SpeechSynthesizer
 from dashscope.v2 import errors
 
 URL = f"{sys.argv[1]}/dashscope/api/v1"
@@ -89,6 +90,33 @@ assert (late.status_code, late.code) == (HTTPStatus.BAD_REQUEST, "UnsupportedOpe
 listed = VideoSynthesis.list(api_key=KEY, model_name="wan2.7-t2v", status="CANCELED")
 assert task.output.task_id in str(listed), listed
 print("a task cancelled and listed")
+
+link = f"{URL.removesuffix('/api/v1')}/media/none.mp4"
+repainted = VideoSynthesis.async_call(
+    model="wanx2.1-vace-plus",
+    prompt="in ink",
+    extra_input={"function": "video_repainting", "video_url": link},
+    control_condition="depth",
+    api_key=KEY,
+)
+edit = [{"type": "video", "url": link}, {"type": "reference_image", "url": frame}]
+edited = VideoSynthesis.async_call(model="happyhorse-1.0-video-edit", prompt="a red coat", media=edit, api_key=KEY)
+speaking = VideoSynthesis.async_call(
+    model="wan2.2-s2v",
+    prompt="",
+    task="image2video",
+    extra_input={"image_url": link, "audio_url": link},
+    resolution="480P",
+    api_key=KEY,
+)
+for task in (repainted, edited):
+    assert fetch(VideoSynthesis.wait(task, api_key=KEY).output.video_url)[4:8] == b"ftyp", task
+assert fetch(VideoSynthesis.wait(speaking, api_key=KEY).output["results"]["video_url"])[4:8] == b"ftyp"
+print("a video repainted, one edited, and a picture that speaks")
+
+spoken = SpeechSynthesizer.call(model="qwen3-tts-flash", text="Good evening.", voice="Cherry", api_key=KEY)
+assert fetch(spoken.output.audio["url"]).startswith(b"RIFF"), spoken
+print("speech")
 
 wrong = ImageSynthesis.async_call(model="wan2.5-t2i-preview", prompt="a fox", n=1, api_key="wrong")
 assert (wrong.status_code, wrong.code) == (HTTPStatus.UNAUTHORIZED, "InvalidApiKey"), wrong

@@ -1,5 +1,5 @@
 # requires: minimax-mcp==0.0.19
-"""MiniMax' own tools for assistants make a video, pictures and speech, list voices and are refused.
+"""MiniMax' own tools for assistants make a video, pictures, speech and voices, list voices and are refused.
 
 There is no SDK in Python; these tools know the first generation of the API and answer with sentences.
 """
@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 os.environ |= {
     "MINIMAX_API_KEY": "sk-api-sim-key",
@@ -50,6 +51,19 @@ speech = fetch(link)
 assert speech.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3")), speech[:4]
 assert "male-qn-qingse" in server.list_voices().text
 print(f"speech of {len(speech)} bytes")
+
+Path("sample.mp3").write_bytes(speech)
+[link] = links(server.voice_clone("Fox-voice-1", "sample.mp3", "Good evening."))
+assert fetch(link).startswith((b"ID3", b"\xff\xfb", b"\xff\xf3"))
+taken = server.voice_clone("Fox-voice-1", "sample.mp3", "Good evening.").text
+assert "API Error: 2039" in taken, taken
+assert "Fox-voice-1" not in server.list_voices("voice_cloning").text
+links(server.text_to_audio("Good night.", voice_id="Fox-voice-1", emotion="happy"))
+assert "Fox-voice-1" in server.list_voices("voice_cloning").text
+designed = server.voice_design("a calm old man", "Good evening.").text
+voice, sound = re.search(r"Voice ID generated: (\S+), Trial Audio: ([0-9a-f]+)", designed).groups()
+assert bytes.fromhex(sound).startswith((b"ID3", b"\xff\xfb", b"\xff\xf3"))
+print(f"a cloned voice, used and listed, and a designed one: {voice}")
 
 refused = server.text_to_image(prompt="a fox", aspect_ratio="5:1").text
 assert "API Error: 2013" in refused, refused

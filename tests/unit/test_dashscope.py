@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.dashscope.requests import SHAPES, ModelWire, creation
 from genpulse.schemas.catalog import FieldSpec, ModelSpec, OperationSpec, Size, SizeRules
-from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
+from genpulse.schemas.states import MEDIA_FIELDS, Operation
 from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
@@ -51,6 +52,8 @@ ASKED: dict[str, Any] = {
     "strength": 0.5,
     "scale": 2.0,
     "audio": True,
+    "voice": "Cherry",
+    "fps": 15.0,
 }
 NEEDED = {
     "qwen-mt-image": {"source_lang": "en", "target_lang": "zh"},
@@ -96,7 +99,7 @@ class World:
         return ModelCall(
             model=name,
             operation=operation,
-            wire=spec.wire,
+            wire=spec.wire_of(operation),
             input=given,
             media={one: [self.file(MEDIA_FIELDS[one].value)] for one in files},
             options=options,
@@ -168,7 +171,10 @@ async def test_every_model_takes_what_its_entry_says(world: World, name: str, op
     (output,) = made.outputs
     assert output.url is not None
     content = (await world.http.get(output.url)).raise_for_status()
-    assert content.headers["Content-Type"] == {"image": "image/png", "video": "video/mp4"}[str(spec.output)]
+    assert (
+        content.headers["Content-Type"]
+        == {"image": "image/png", "video": "video/mp4", "audio": "audio/wav"}[str(spec.output)]
+    )
     (job,) = world.simulator.find_jobs(cloud="dashscope")
     assert job.model == MODELS[name].wire.get("model", name)
 
@@ -218,11 +224,11 @@ async def test_every_size_of_the_catalogue_is_one_of_the_model(
 
 @pytest.mark.parametrize("spec", MODELS.values(), ids=lambda spec: spec.name)
 def test_every_entry_is_one_that_the_client_understands(spec: ModelSpec) -> None:
-    wire = ModelWire.model_validate(spec.wire)
-    for operation in spec.operations.values():
+    for name, operation in spec.operations.items():
+        wire = ModelWire.model_validate(spec.wire_of(name))
         files = {name for name, field in operation.fields.items() if field.type in MEDIA_TYPES}
         assert wire.form == "messages" or files <= wire.media.keys()
-        assert operation.output in {MediaKind.IMAGE, MediaKind.VIDEO}
+        assert operation.output is not None
 
 
 # ---------------------------------------------------------------------------------------------------------- requests
@@ -314,6 +320,117 @@ def test_older_dialects_have_names_of_their_own(world: World) -> None:
     references = world.call("wan2.6-r2v", Operation.VIDEO_TO_VIDEO, prompt="x")
     body = body_of(references, video=["oss://v"], reference_images=["oss://a", "oss://b"])
     assert body["input"]["reference_urls"] == ["oss://a", "oss://b", "oss://v"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "links", "sent"),
+    [
+        (
+            "wan2.2-s2v",
+            {"resolution": "720p"},
+            {"image": ["oss://i"], "audio": ["oss://a"]},
+            {"input": {"image_url": "oss://i", "audio_url": "oss://a"}, "parameters": {"resolution": "720P"}},
+        ),
+        (
+            "wan2.2-animate-mix",
+            {},
+            {"image": ["oss://i"], "video": ["oss://v"]},
+            {
+                "input": {"watermark": False, "image_url": "oss://i", "video_url": "oss://v"},
+                "parameters": {"mode": "wan-std"},
+            },
+        ),
+        (
+            "videoretalk",
+            {},
+            {"reference_images": ["oss://f"], "video": ["oss://v"], "audio": ["oss://a"]},
+            {"input": {"ref_image_url": "oss://f", "video_url": "oss://v", "audio_url": "oss://a"}},
+        ),
+        (
+            "video-style-transform",
+            {"fps": 20.0},
+            {"video": ["oss://v"]},
+            {"input": {"video_url": "oss://v"}, "parameters": {"style": 0, "video_fps": 20}},
+        ),
+        (
+            "wanx2.1-vace-plus-extend",
+            {"prompt": "x"},
+            {"video": ["oss://v"], "last_image": ["oss://l"]},
+            {
+                "input": {
+                    "function": "video_extension",
+                    "prompt": "x",
+                    "first_clip_url": "oss://v",
+                    "last_frame_url": "oss://l",
+                }
+            },
+        ),
+        (
+            "wanx2.1-vace-plus-outpaint",
+            {"prompt": "x"},
+            {"video": ["oss://v"]},
+            {"input": {"function": "video_outpainting", "prompt": "x", "video_url": "oss://v"}},
+        ),
+        ("qwen3-tts-flash", {"prompt": "x", "voice": "Cherry"}, {}, {"input": {"text": "x", "voice": "Cherry"}}),
+    ],
+)
+def test_services_that_do_one_thing(
+    world: World, name: str, given: dict[str, Any], links: dict[str, list[str]], sent: dict[str, Any]
+) -> None:
+    body = body_of(world.call(name, **given), **links)
+    assert body == {"model": MODELS[name].wire.get("model", name)} | sent
+
+
+@pytest.mark.parametrize(
+    ("operation", "links", "options", "function"),
+    [
+        (Operation.IMAGE_TO_VIDEO, {"reference_images": ["https://a"]}, {}, "image_reference"),
+        (Operation.VIDEO_TO_VIDEO, {"video": ["https://v"]}, {}, "video_repainting"),
+        (Operation.VIDEO_TO_VIDEO, {"video": ["https://v"], "mask": ["https://m"]}, {}, "video_edit"),
+        (Operation.VIDEO_TO_VIDEO, {"video": ["https://v"]}, {"function": "video_edit"}, "video_edit"),
+    ],
+)
+def test_the_video_editor_s_function_follows_from_what_is_given(
+    world: World, operation: Operation, links: dict[str, list[str]], options: dict[str, Any], function: str
+) -> None:
+    body = body_of(world.call("wanx2.1-vace-plus", operation, prompt="x", options=options), **links)
+    assert body["input"]["function"] == function
+    assert body["input"].get("ref_images_url") == links.get("reference_images")
+    assert body.get("parameters", {}).get("control_condition") == ("depth" if "video" in links else None)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "name"),
+    [
+        ("https://dashscope.aliyuncs.com/api/v1", "wanx2.1-t2v-plus"),
+        ("https://ws-1.cn-beijing.maas.aliyuncs.com/api/v1", "wanx2.1-t2v-plus"),
+        ("https://dashscope-intl.aliyuncs.com/api/v1", "wan2.1-t2v-plus"),
+        ("https://ws-1.ap-southeast-1.maas.aliyuncs.com/api/v1", "wan2.1-t2v-plus"),
+        ("http://sim/dashscope/api/v1", "wanx2.1-t2v-plus"),
+    ],
+)
+async def test_models_are_called_as_their_region_calls_them(world: World, base_url: str, name: str) -> None:
+    sent: list[httpx.Request] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json={"output": {"task_id": "1"}, "data": [], "total_page": 1})
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(serve))
+    cloud = Dashscope(base_url, Credentials(api_key=KEY, options={"workspace": "ws-2"}), http)
+    call = world.call("wanx2.1-t2v-plus", prompt="x")
+    await cloud.submit(call)
+    await cloud.find(call, sent_at=datetime.now(UTC))
+    assert json.loads(sent[0].content)["model"] == name
+    assert sent[1].url.params["model_name"] == name
+    assert {request.headers["X-DashScope-WorkSpace"] for request in sent} == {"ws-2"}
+
+
+@pytest.mark.parametrize("name", ["wanx2.1-t2i-turbo", "wanx2.1-t2v-plus"])
+async def test_the_simulated_cloud_knows_both_names(world: World, name: str) -> None:
+    abroad = world.call(name, prompt="x")
+    wire = dict(abroad.wire) | {"model": name.replace("wanx", "wan")}
+    assert len((await world.done(replace(abroad, wire=wire))).outputs) == 1
 
 
 def test_a_service_without_parameters_gets_none(world: World) -> None:
@@ -463,6 +580,9 @@ ERRORS: list[tuple[int, str, type[GenPulseError]]] = [
     (400, "InvalidParameter.DataInspection", ProviderRejected),
     (400, "BadRequest.TooLarge", ProviderRejected),
     (400, "InvalidURL.Timeout", ProviderRejected),
+    (400, "InvalidFile.Format", ProviderRejected),
+    (400, "InvalidPerson", ProviderRejected),
+    (400, "UnsupportedOperation", ProviderRejected),
     (400, "InvalidImageResolution", ProviderRejected),
     (400, "DataInspectionFailed", ContentBlocked),
     (400, "IPInfringementSuspect", ContentBlocked),
@@ -478,6 +598,7 @@ ERRORS: list[tuple[int, str, type[GenPulseError]]] = [
     (403, "AllocationQuota.FreeTierOnly", ProviderQuotaSpent),
     (404, "ModelNotFound", ProviderRejected),
     (404, "Model.NotExist", ProviderRejected),
+    (404, "WorkSpaceNotFound", ProviderRejected),
     (404, "NotFound", ProviderRejected),
     (429, "Throttling", ProviderThrottled),
     (429, "Throttling.RateQuota", ProviderThrottled),
@@ -692,11 +813,34 @@ async def test_the_simulated_cloud_looks_closely(
         ("wan2.7-r2v", ["reference_image"] * 6, 400),
         ("wan3.0-video", ["first_frame", "reference_image"], 400),
         ("wan3.0-video", ["reference_image", "reference_video"], 200),
+        ("happyhorse-1.0-i2v", ["first_frame", "last_frame"], 400),
+        ("happyhorse-1.0-r2v", ["reference_image"] * 10, 400),
+        ("happyhorse-1.0-video-edit", ["reference_image"], 400),
+        ("happyhorse-1.0-video-edit", ["video", "reference_image"], 200),
     ],
 )
 async def test_only_some_media_go_together(world: World, model: str, kinds: list[str], status: int) -> None:
     media = [{"type": kind, "url": "https://a"} for kind in kinds]
     body = {"model": model, "input": {"prompt": "x", "media": media}}
+    assert (await raw(world, CREATE, body))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"function": "image_reference", "ref_images_url": ["https://a"]}, 200),
+        ({"function": "image_reference"}, 400),
+        ({"function": "video_repainting"}, 400),
+        ({"function": "video_edit", "video_url": "https://v"}, 400),
+        ({"function": "video_extension", "first_clip_url": "https://v"}, 200),
+        ({"function": "video_inpainting", "video_url": "https://v"}, 400),
+        ({}, 400),
+    ],
+)
+async def test_each_function_of_the_video_editor_has_its_inputs(
+    world: World, given: dict[str, Any], status: int
+) -> None:
+    body = {"model": "wanx2.1-vace-plus", "input": {"prompt": "x"} | given}
     assert (await raw(world, CREATE, body))[0] == status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -34,7 +35,8 @@ from tests.clouds import World, input_files, simulated
 
 SPECS = {spec.name: spec for spec in cloud_models(["minimax"])}
 ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
-TEXT = Operation.TEXT_TO_VIDEO
+TEXT, SPEECH = Operation.TEXT_TO_VIDEO, Operation.TEXT_TO_SPEECH
+SOUND = (b"ID3", b"\xff\xfb", b"\xff\xf3")
 VALUES: dict[str, Any] = {
     "prompt": "a fox",
     "width": 1024,
@@ -46,6 +48,9 @@ VALUES: dict[str, Any] = {
     "seed": 7,
     "voice": "male-qn-qingse",
 }
+#: Of models whose `voice` is the id of a new one, and what their options must say.
+NEW_VOICE = {"voice-clone": "Fox-voice-1", "voice-design": "Fox-voice-2"}
+NEEDED: dict[str, dict[str, Any]] = {"video-template": {"template_id": "393769180141805569"}}
 Files = dict[MediaKind, Media]
 
 
@@ -79,10 +84,14 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     """A call with the fields that are required, or with all there are."""
     fields = {name: field for name, field in spec.operations[operation].fields.items() if field.required or every}
     media = {name: [files[MEDIA_FIELDS[name]]] for name in fields if name in MEDIA_FIELDS}
+    if "last_image" in media:  # not from references as well
+        media = {name: sent for name, sent in media.items() if name not in ("reference_images", "audio")}
     given = {name: VALUES[name] for name in fields if name not in MEDIA_FIELDS}
     if "width" in given:
         given = {name: value for name, value in given.items() if name not in ("aspect_ratio", "resolution")}
-    return call(spec.name, operation, media, **given)
+    if "voice" in given:
+        given["voice"] = NEW_VOICE.get(spec.name, given["voice"])
+    return call(spec.name, operation, media, options=NEEDED.get(spec.name, {}), **given)
 
 
 async def refused(world: World[Minimax], asked: ModelCall) -> GenPulseError:
@@ -102,7 +111,10 @@ async def test_every_model_makes_what_it_says(
     state = await world.made(filled(spec, operation, files, every=every))
     assert len(state.outputs) == (2 if every and "count" in spec.operations[operation].fields else 1)
     for output in state.outputs:
-        assert output.url is not None
+        if output.url is None:
+            assert output.content is not None
+            assert output.content.startswith(SOUND)
+            continue
         answer = await world.http.get(output.url)
         assert answer.headers["Content-Type"].startswith(str(spec.operations[operation].output))
 
@@ -145,6 +157,14 @@ async def test_a_video_with_references_and_sound(world: World[Minimax], files: F
     assert (sent["resolution"], sent["duration"], "ratio" in sent) == ("768P", 5, False)
 
 
+async def test_a_video_may_only_have_an_end(world: World[Minimax], files: Files) -> None:
+    await world.made(call("h3", TEXT, {"last_image": [files[MediaKind.IMAGE]]}))
+    assert [one.get("role") for one in world.sent()["content"]] == [None, "last_frame"]
+    both = {"last_image": [files[MediaKind.IMAGE]], "reference_images": [files[MediaKind.IMAGE]]}
+    error = await refused(world, call("h3", TEXT, both))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "reference_images")
+
+
 async def test_a_video_from_text_alone_has_a_shape(world: World[Minimax]) -> None:
     await world.made(call("h3"))
     assert world.sent()["ratio"] == "16:9"
@@ -180,6 +200,146 @@ async def test_what_was_really_made_is_told(world: World[Minimax]) -> None:
     assert state.parameters == {"resolution": "2K", "duration": 4, "aspect_ratio": "16:9"}
     assert state.usage["output_seconds"] == 4
     assert (await world.made(call("hailuo-2.3", resolution="1080p"))).parameters == {"width": 1920, "height": 1080}
+
+
+async def test_a_voice_is_cloned_from_a_sample_that_is_uploaded_first(world: World[Minimax], files: Files) -> None:
+    options = {"need_noise_reduction": True}
+    asked = call("voice-clone", SPEECH, {"audio": [files[MediaKind.AUDIO]]}, voice="Fox-voice-1", options=options)
+    state = await world.made(asked)
+    [upload] = world.simulator.uploads.values()
+    assert upload.content == files[MediaKind.AUDIO].path.read_bytes()
+    sent = world.sent()
+    assert isinstance(sent.pop("file_id"), int)
+    assert sent == {"voice_id": "Fox-voice-1", "text": "a fox", "model": "speech-2.8-hd", "need_noise_reduction": True}
+    assert state.parameters == {"voice": "Fox-voice-1"}
+    assert (await world.http.get(str(state.outputs[0].url))).headers["Content-Type"] == "audio/mpeg"
+    spoken = call("speech-2.8-turbo", SPEECH, voice="Fox-voice-1")
+    assert await listed(world, "voice_cloning") == []
+    await world.made(spoken)
+    assert await listed(world, "voice_cloning") == ["Fox-voice-1"]
+
+
+async def listed(world: World[Minimax], kind: str) -> list[str]:
+    """The voices of this kind that the account has at MiniMax."""
+    headers = {"Authorization": "Bearer sk-api-sim-key"}
+    answer = await world.http.post(f"{world.base_url}/v1/get_voice", json={"voice_type": kind}, headers=headers)
+    return [one["voice_id"] for one in answer.json()[kind]]
+
+
+async def test_a_cloned_voice_gets_an_id_of_its_own_call(world: World[Minimax], files: Files) -> None:
+    """And so a call that is sent again, by whomever, clones nothing twice."""
+    asked = call("voice-clone", SPEECH, {"audio": [files[MediaKind.AUDIO]]})
+    assert (await world.made(asked)).parameters == {"voice": "gen-1-0-1"}
+    with pytest.raises(ProviderRejected, match="2039"):
+        await world.made(asked)
+    assert len(world.simulator.find_jobs()) == 1
+
+
+async def test_a_voice_is_designed_from_words(world: World[Minimax]) -> None:
+    state = await world.made(
+        call("voice-design", SPEECH, voice="Fox-voice-2", options={"preview_text": "Good evening."})
+    )
+    assert world.sent() == {"prompt": "a fox", "preview_text": "Good evening.", "voice_id": "Fox-voice-2"}
+    assert state.parameters == {"voice": "Fox-voice-2"}
+    assert await listed(world, "voice_generation") == ["Fox-voice-2"]
+    unnamed = await world.made(call("voice-design", SPEECH))
+    assert str(unnamed.parameters["voice"]).startswith("ttv-voice-")
+    assert world.sent()["preview_text"]
+
+
+@pytest.mark.parametrize("model", NEW_VOICE)
+@pytest.mark.parametrize("voice", ["short", "1-is-no-letter", "ends-with-", "has spaces in it"])
+async def test_an_id_that_no_voice_can_have(world: World[Minimax], files: Files, model: str, voice: str) -> None:
+    error = await refused(world, call(model, SPEECH, {"audio": [files[MediaKind.AUDIO]]}, voice=voice))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "input.voice")
+    assert world.simulator.record.find() == []
+
+
+async def test_a_sample_of_another_form_is_refused(world: World[Minimax], files: Files) -> None:
+    sample = replace(files[MediaKind.AUDIO], media_type="audio/ogg")
+    error = await refused(world, call("voice-clone", SPEECH, {"audio": [sample]}))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "input.audio")
+    assert world.simulator.uploads == {}
+
+
+async def test_a_clone_that_is_paid_for_is_not_paid_again(world: World[Minimax], files: Files) -> None:
+    """A lost upload costs nothing; a lost clone stays unknown."""
+    asked = call("voice-clone", SPEECH, {"audio": [files[MediaKind.AUDIO]]})
+    world.fault(type="lost_answer", kinds=["other"], times=1)
+    assert type(await refused(world, asked)) is ProviderUnavailable
+    assert world.simulator.find_jobs() == []
+    world.fault(type="lost_answer", times=1)
+    assert type(await refused(world, asked)) is OutcomeUnknown
+    assert len(world.simulator.find_jobs()) == 1
+
+
+async def test_a_sample_that_is_not_let_through(files: Files) -> None:
+    told = {"file": {"file_id": 1}, "input_sensitive": True, "demo_audio": "", "base_resp": {"status_code": 0}}
+    with pytest.raises(ContentBlocked):
+        await answering(200, told).submit(call("voice-clone", SPEECH, {"audio": [files[MediaKind.AUDIO]]}))
+
+
+@pytest.mark.parametrize("told", [{"voice_id": "x", "trial_audio": "no digits"}, {"trial_audio": "00"}])
+async def test_a_designed_voice_that_cannot_be_read_is_unknown(told: dict[str, str]) -> None:
+    with pytest.raises(OutcomeUnknown):
+        await answering(200, told | {"base_resp": {"status_code": 0}}).submit(call("voice-design", SPEECH))
+
+
+@pytest.mark.parametrize(
+    ("options", "instrumental"), [({}, True), ({"lyrics": "la la"}, None), ({"lyrics_optimizer": True}, None)]
+)
+async def test_music_has_a_voice_only_if_there_is_something_to_sing(
+    world: World[Minimax], options: dict[str, Any], instrumental: bool | None
+) -> None:
+    state = await world.made(call("music-2.6", SPEECH, options=options))
+    assert world.sent().get("is_instrumental") is instrumental
+    assert state.usage == {"seconds": 1.0}
+    assert (await world.http.get(str(state.outputs[0].url))).headers["Content-Type"] == "audio/mpeg"
+
+
+async def test_a_video_of_h3_is_made_anew(world: World[Minimax], files: Files) -> None:
+    media = {"video": [files[MediaKind.VIDEO]], "image": [files[MediaKind.IMAGE]]}
+    state = await world.made(call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    sent = world.sent()
+    assert [one.get("role") for one in sent.pop("content")] == [None, "first_frame", "base_video"]
+    assert sent == {"model": "MiniMax-H3", "resolution": "2K"}
+    assert state.parameters["resolution"] == "2K"
+    media = {"video": [files[MediaKind.VIDEO]], "audio": [files[MediaKind.AUDIO]]}
+    error = await refused(world, call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "audio")
+    media = {name: [files[MediaKind.IMAGE]] for name in ("video", "image", "reference_images")}
+    error = await refused(world, call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    assert (type(error), getattr(error, "field", "")) == (InvalidInput, "reference_images")
+
+
+async def test_a_template_is_filled(world: World[Minimax], files: Files) -> None:
+    picture = files[MediaKind.IMAGE]
+    with pytest.raises(InvalidInput, match="template") as missing:
+        await world.made(call("video-template"))
+    assert missing.value.field == "provider_options.template_id"
+    await world.made(
+        call("video-template", Operation.IMAGE_TO_VIDEO, {"image": [picture]}, options={"template_id": "1"})
+    )
+    assert world.sent() == {
+        "template_id": "1",
+        "text_inputs": [{"value": "a fox"}],
+        "media_inputs": [{"value": picture.data_url()}],
+    }
+    assert world.simulator.record.find(kind=Kind.POLL)[-1].path.endswith("/v1/query/video_template_generation")
+
+
+async def test_the_list_of_tasks_is_filtered_and_paged(world: World[Minimax]) -> None:
+    for model in ("h3", "h3", "h3-max"):
+        await world.account().submit(call(model))
+    headers = {"Authorization": "Bearer sk-api-sim-key"}
+
+    async def shown(**query: Any) -> tuple[int, int]:
+        answer = await world.http.get(f"{world.base_url}/v2/query/video_generation", params=query, headers=headers)
+        return answer.json()["total"], len(answer.json()["items"])
+
+    assert await shown() == (3, 3)
+    assert await shown(**{"filter.model": "MiniMax-H3", "page_size": 1, "page_num": 2}) == (2, 1)
+    assert await shown(**{"filter.status": "queued", "filter.task_type": "generation"}) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +388,11 @@ CODES: list[tuple[int, type[GenPulseError]]] = [
     (1041, ProviderThrottled),
     (1042, ProviderRejected),
     (1043, ProviderRejected),
+    (1044, ProviderRejected),
+    (2037, ProviderRejected),
+    (2038, ProviderAuthFailed),
+    (2039, ProviderRejected),
+    (2048, ProviderRejected),
     (2013, ProviderRejected),
     (20132, ProviderRejected),
     (2042, ProviderAuthFailed),
@@ -288,7 +453,7 @@ async def test_a_task_that_fails(world: World[Minimax], model: str, code: str, k
 
 
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderUnavailable)])
-@pytest.mark.parametrize("model", ["image-01", "speech-02-turbo"])
+@pytest.mark.parametrize("model", ["image-01", "speech-02-turbo", "voice-design", "music-2.6"])
 async def test_what_fails_within_the_answer(
     world: World[Minimax], model: str, code: str, kind: type[GenPulseError]
 ) -> None:

@@ -60,6 +60,14 @@ class Result(BaseModel):
     actual_prompt: str | None = None
 
 
+class ResultVideo(BaseModel):
+    video_url: str | None = None
+
+
+class Sound(BaseModel):
+    url: str | None = None
+
+
 class ContentPart(BaseModel):
     image: str | None = None
 
@@ -75,25 +83,32 @@ class Choice(BaseModel):
 class Made(BaseModel):
     """What a model has made; where it stands depends on its family."""
 
-    results: list[Result] = Field(default_factory=list)
+    results: list[Result] | ResultVideo = Field(default_factory=list[Result])
     choices: list[Choice] = Field(default_factory=list)
     video_url: str | None = None
+    output_video_url: str | None = None
     image_url: str | None = None
+    audio: Sound | None = None
     orig_prompt: str | None = None
     actual_prompt: str | None = None
 
+    @property
+    def pictures(self) -> list[Result]:
+        return self.results if isinstance(self.results, list) else []
+
     def links(self) -> list[str]:
         parts = [part.image for choice in self.choices for part in choice.message.content]
-        every = [*(result.url for result in self.results), *parts, self.video_url, self.image_url]
-        return [link for link in every if link]
+        animated = self.results.video_url if isinstance(self.results, ResultVideo) else None
+        others = [self.video_url, self.output_video_url, animated, self.image_url, self.audio and self.audio.url]
+        return [link for link in (*(one.url for one in self.pictures), *parts, *others) if link]
 
     def asked(self) -> set[str]:
         """The prompts as they were sent, where the service repeats them."""
-        return {prompt for prompt in (self.orig_prompt, *(one.orig_prompt for one in self.results)) if prompt}
+        return {prompt for prompt in (self.orig_prompt, *(one.orig_prompt for one in self.pictures)) if prompt}
 
     def rewritten(self) -> str | None:
         """The prompt that the cloud made of it."""
-        prompts = (self.actual_prompt, *(one.actual_prompt for one in self.results))
+        prompts = (self.actual_prompt, *(one.actual_prompt for one in self.pictures))
         return next((prompt for prompt in prompts if prompt), None)
 
 

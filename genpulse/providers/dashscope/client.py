@@ -27,7 +27,7 @@ from genpulse.providers.dashscope.answers import (
     refusal,
     task_failure,
 )
-from genpulse.providers.dashscope.requests import ModelWire, creation
+from genpulse.providers.dashscope.requests import ModelWire, creation, name_of
 from genpulse.providers.wire import Wire
 
 _UNDER_WAY = frozenset({"PENDING", "SUSPENDED", "RUNNING"})
@@ -38,6 +38,7 @@ _ECHOING = frozenset({"text2image/image-synthesis", "video-generation/video-synt
 _CLOCKS_DIFFER = timedelta(seconds=10)
 _SENT_WITHIN = timedelta(seconds=70)
 _MOST_PAGES = 20
+_MAINLAND = ("://dashscope.aliyuncs.com", ".cn-beijing.maas.aliyuncs.com")
 _FOUND = {"found": "by its time"}
 
 
@@ -54,7 +55,10 @@ class Dashscope(Provider):
 
     def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
         headers = {"Authorization": f"Bearer {credentials.api_key}"}
+        if workspace := credentials.options.get("workspace"):
+            headers["X-DashScope-WorkSpace"] = workspace
         url = base_url or self.default_url
+        self._abroad = ".aliyuncs.com" in url and not any(host in url for host in _MAINLAND)
         # A service that breaks while it accepts a task may have accepted it; elsewhere a failed call is over, and free.
         self._creations = Wire(
             self.name,
@@ -71,7 +75,7 @@ class Dashscope(Provider):
         links = {name: [await self._link(file, call, wire) for file in files] for name, files in call.media.items()}
         uploaded = any(link.startswith("oss://") for several in links.values() for link in several)
         sent: dict[str, Any] = {
-            "json": creation(call, wire, links).body(),
+            "json": creation(call, wire, links, abroad=self._abroad).body(),
             "headers": {"X-DashScope-OssResourceResolve": "enable"} if uploaded else {},
         }
         path = f"/services/aigc/{wire.path}"
@@ -103,8 +107,7 @@ class Dashscope(Provider):
         return not wire.synchronous and wire.path in _ECHOING and bool(call.input.get("prompt"))
 
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:
-        wire = ModelWire.model_validate(call.wire)
-        name = wire.model or call.model
+        name = name_of(call, ModelWire.model_validate(call.wire), abroad=self._abroad)
         began = [
             task
             for task in await self._tasks(name)
@@ -128,7 +131,7 @@ class Dashscope(Provider):
         if file.url:
             return file.url
         if wire.upload or not file.media_type.startswith("image/"):
-            return await self._upload(file, wire.model or call.model)
+            return await self._upload(file, name_of(call, wire, abroad=self._abroad))
         return await asyncio.to_thread(file.data_url)
 
     async def _upload(self, file: Media, model: str) -> str:

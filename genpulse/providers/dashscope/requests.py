@@ -35,7 +35,9 @@ _PARAMETERS = {
     "aspect_ratio": "ratio",
     "resolution": "resolution",
     "audio": "audio",
+    "fps": "video_fps",
 }
+_TEXTS = ("prompt", "negative_prompt", "voice")
 
 Links = Mapping[str, Sequence[str]]
 """The addresses of input files by input field: URLs, `data:` URLs, or `oss://` for what was uploaded."""
@@ -48,8 +50,8 @@ class ModelWire(BaseModel):
     the result. `form` says where prompt and files stand: by themselves, in a chat message, or the files in a list of
     `{type, url}`. `media` names an input file there; `[]` behind it makes it a list. Files are within the request
     unless `upload` asks for an address; videos and sounds always are uploaded. `size` says how a model is told its
-    size. `input` and `always` (in `parameters`) are sent with every call, `masked` in addition to `input` with a mask;
-    `own` are options that belong in `input`.
+    size. `names` are those of texts in `input`, where they differ from ours. `input` and `always` (in `parameters`) are
+    sent with every call, `masked` in addition to `input` with a mask; `own` are options that belong in `input`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -61,6 +63,7 @@ class ModelWire(BaseModel):
     media: dict[str, str] = Field(default_factory=dict)
     upload: bool = False
     size: Literal["size", "resolution"] = "size"
+    names: dict[str, str] = Field(default_factory=dict)
     always: dict[str, Any] = Field(default_factory=dict)
     input: dict[str, Any] = Field(default_factory=dict)
     masked: dict[str, Any] = Field(default_factory=dict)
@@ -111,6 +114,7 @@ class Parameters(BaseModel):
     negative_prompt: str | None = None
     strength: float | None = None
     upscale_factor: int | None = None
+    video_fps: int | None = None
     watermark: bool | None = None
 
 
@@ -126,12 +130,18 @@ class Creation(BaseModel):
         return body if body["parameters"] else {name: body[name] for name in ("model", "input")}
 
 
-def creation(call: ModelCall, wire: ModelWire, links: Links) -> Creation:
+def name_of(call: ModelCall, wire: ModelWire, *, abroad: bool) -> str:
+    """What the model is called there: beyond mainland China, those of 2.1 have another prefix."""
+    name = wire.model or call.model
+    return name.replace("wanx2.1-", "wan2.1-") if abroad else name
+
+
+def creation(call: ModelCall, wire: ModelWire, links: Links, *, abroad: bool = False) -> Creation:
     """The request of a call; the caller's own options win."""
     own = {name: value for name, value in call.options.items() if name in wire.own}
     options = {name: value for name, value in call.options.items() if name not in wire.own}
     return Creation(
-        model=wire.model or call.model,
+        model=name_of(call, wire, abroad=abroad),
         input=Input.model_construct(**_input(call, wire, links) | own),
         parameters=Parameters.model_construct(**_parameters(call, wire) | options),
     )
@@ -139,7 +149,7 @@ def creation(call: ModelCall, wire: ModelWire, links: Links) -> Creation:
 
 def _input(call: ModelCall, wire: ModelWire, links: Links) -> dict[str, Any]:
     given = wire.input | (wire.masked if "mask" in links else {})
-    texts = {name: call.input[name] for name in ("prompt", "negative_prompt") if name in call.input}
+    texts = {wire.names.get(name, name): call.input[name] for name in _TEXTS if name in call.input}
     ordered = [(name, link) for name in MEDIA_FIELDS for link in links.get(name, ())]
     if wire.form == "messages":
         parts = [Part(text=call.input["prompt"]), *(Part(image=link) for _, link in ordered)]

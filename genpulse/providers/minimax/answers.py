@@ -41,6 +41,7 @@ _CODES: dict[int, type[GenPulseError]] = {
     1033: ProviderUnavailable,
     1039: ProviderThrottled,
     1041: ProviderThrottled,
+    2038: ProviderAuthFailed,
     2042: ProviderAuthFailed,
     2045: ProviderThrottled,
     2049: ProviderAuthFailed,
@@ -83,8 +84,11 @@ class VideoStatus(StrEnum):
 
 
 class Video(_Answer):
+    """One made from a template has a `video_url`, any other a file that tells it."""
+
     status: str
     file_id: str = ""
+    video_url: str = ""
     video_width: int = 0
     video_height: int = 0
     base_resp: BaseResp = Field(default_factory=BaseResp)
@@ -141,6 +145,39 @@ class _SpeechFacts(BaseModel):
 class Speech(BaseModel):
     data: _SpeechData | None = None
     extra_info: _SpeechFacts = Field(default_factory=_SpeechFacts)
+
+
+class _MusicFacts(BaseModel):
+    """In milliseconds."""
+
+    music_duration: int = 0
+
+
+class Music(BaseModel):
+    data: _SpeechData | None = None
+    extra_info: _MusicFacts = Field(default_factory=_MusicFacts)
+
+
+class _Upload(_Answer):
+    file_id: int
+
+
+class Uploaded(BaseModel):
+    file: _Upload
+
+
+class Cloned(BaseModel):
+    """`demo_audio` is a link."""
+
+    demo_audio: str = ""
+    input_sensitive: bool = False
+
+
+class Designed(BaseModel):
+    """`trial_audio` is the sound itself, in hexadecimal digits."""
+
+    voice_id: str = Field(min_length=1)
+    trial_audio: str = Field("", pattern=r"^([0-9a-fA-F]{2})*$")
 
 
 class Nothing(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Literal
@@ -12,23 +13,31 @@ from genpulse.errors import InvalidInput
 from genpulse.providers.base import ModelCall
 from genpulse.schemas.states import Operation
 
+_VOICE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{6,254}[A-Za-z0-9]")
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9]")
+
 
 class Product(StrEnum):
     """Which of the services a model belongs to."""
 
     VIDEO = "video"
     VIDEO_2 = "video-2"
+    REGENERATION = "regeneration"
+    TEMPLATE = "template"
     IMAGE = "image"
     SPEECH = "speech"
+    CLONE = "clone"
+    DESIGN = "design"
+    MUSIC = "music"
 
 
 class ModelWire(BaseModel):
-    """The `wire` of a catalogue entry. `long_at` are the resolutions at which ten seconds can be had."""
+    """The `wire` of a catalogue entry. Some services name no `model`. At resolutions of `long_at`, 10 s can be had."""
 
     model_config = ConfigDict(extra="forbid")
 
     product: Product
-    model: str
+    model: str = ""
     long_at: tuple[str, ...] = ()
 
 
@@ -68,8 +77,20 @@ class TaskRequest(BaseModel):
     model: str
     content: list[_Content]
     resolution: str
-    duration: int
+    duration: int | None = None
     ratio: str | None = None
+    callback_url: str | None = None
+
+
+class _Filling(BaseModel):
+    value: str
+
+
+class TemplateRequest(BaseModel):
+    """Which template, the caller says in the options."""
+
+    text_inputs: list[_Filling] | None = None
+    media_inputs: list[_Filling] | None = None
     callback_url: str | None = None
 
 
@@ -98,8 +119,34 @@ class SpeechRequest(BaseModel):
     audio_setting: dict[str, Any] = Field(default_factory=lambda: {"format": "mp3"})
 
 
+class CloneRequest(BaseModel):
+    """`model` says `text` with the new voice, as its demo."""
+
+    voice_id: str
+    text: str
+    model: str
+
+
+class DesignRequest(BaseModel):
+    """MiniMax chooses the id where none is given."""
+
+    prompt: str
+    preview_text: str = "This is how I sound. I hope that you like it, and that you will listen to me again."
+    voice_id: str | None = None
+
+
+class MusicRequest(BaseModel):
+    """Without words to sing, it is asked for none."""
+
+    model: str
+    prompt: str
+    is_instrumental: bool | None = None
+    output_format: Literal["url"] = "url"
+    audio_setting: dict[str, Any] = Field(default_factory=lambda: {"format": "mp3"})
+
+
 def body_of(call: ModelCall, wire: ModelWire) -> dict[str, Any]:
-    """The whole request. An option that is an object joins ours of that name."""
+    """The whole request, but for the id of a file that is uploaded first. An option that is an object joins ours."""
     body = _MADE_BY[wire.product](call, wire).model_dump(exclude_none=True)
     return {**body, **{name: _joined(body.get(name), value) for name, value in call.options.items()}}
 
@@ -147,18 +194,40 @@ def _task(call: ModelCall, wire: ModelWire) -> TaskRequest:
     )
 
 
-def _contents(call: ModelCall) -> Iterator[_Content]:
+def _regeneration(call: ModelCall, wire: ModelWire) -> TaskRequest:
+    return TaskRequest(
+        model=wire.model,
+        content=list(_contents(call, video_role="base_video")),
+        resolution="2K",
+        callback_url=call.callback_url,
+    )
+
+
+def _contents(call: ModelCall, *, video_role: str = "reference_video") -> Iterator[_Content]:
     yield _Content(type="text", text=call.input.get("prompt", ""))
+    if {"image", "last_image"} & call.media.keys() and {"reference_images", "audio"} & call.media.keys():
+        raise InvalidInput("A video is made from frames or from references, not from both.", field="reference_images")
     roles = {"image": "first_frame", "last_image": "last_frame", "reference_images": "reference_image"}
     for name, role in roles.items():
         for file in call.media.get(name, ()):
             yield _Content(type="image_url", image_url=_Link(url=file.url_or_data()), role=role)
     if video := call.one("video"):
-        yield _Content(type="video_url", video_url=_Link(url=video.url_or_data()), role="reference_video")
+        yield _Content(type="video_url", video_url=_Link(url=video.url_or_data()), role=video_role)
     if audio := call.one("audio"):
-        if not (call.media.get("reference_images") or call.one("video")):
+        if not (call.media.get("reference_images") or (video and video_role == "reference_video")):
             raise InvalidInput("Sound goes along with reference images or a video; give one of them.", field="audio")
         yield _Content(type="audio_url", audio_url=_Link(url=audio.url_or_data()), role="reference_audio")
+
+
+def _template(call: ModelCall, wire: ModelWire) -> TemplateRequest:  # noqa: ARG001
+    if "template_id" not in call.options:
+        raise InvalidInput("Say which template: its id is an option.", field="provider_options.template_id")
+    prompt, image = call.input.get("prompt"), call.one("image")
+    return TemplateRequest(
+        text_inputs=[_Filling(value=prompt)] if prompt else None,
+        media_inputs=[_Filling(value=image.url_or_data())] if image else None,
+        callback_url=call.callback_url,
+    )
 
 
 def _image(call: ModelCall, wire: ModelWire) -> ImageRequest:
@@ -181,4 +250,37 @@ def _speech(call: ModelCall, wire: ModelWire) -> SpeechRequest:
     return SpeechRequest(model=wire.model, text=call.input["prompt"], voice_setting=voice)
 
 
-_MADE_BY = {Product.VIDEO: _video, Product.VIDEO_2: _task, Product.IMAGE: _image, Product.SPEECH: _speech}
+def _clone(call: ModelCall, wire: ModelWire) -> CloneRequest:
+    # A repeated call has the same id, which MiniMax does not give twice.
+    voice = _checked(call.input.get("voice") or _NOT_IN_IDS.sub("-", call.key))
+    return CloneRequest(voice_id=voice, text=call.input["prompt"], model=wire.model)
+
+
+def _design(call: ModelCall, wire: ModelWire) -> DesignRequest:  # noqa: ARG001
+    voice = call.input.get("voice")
+    return DesignRequest(prompt=call.input["prompt"], voice_id=_checked(voice) if voice else None)
+
+
+def _music(call: ModelCall, wire: ModelWire) -> MusicRequest:
+    sung = {"lyrics", "lyrics_optimizer"} & call.options.keys()
+    return MusicRequest(model=wire.model, prompt=call.input["prompt"], is_instrumental=None if sung else True)
+
+
+def _checked(voice: str) -> str:
+    if not _VOICE_ID.fullmatch(voice):
+        form = "8 letters, digits, `-` or `_` at least, a letter first and a letter or digit last"
+        raise InvalidInput(f"The id of a new voice is {form}.", field="input.voice")
+    return voice
+
+
+_MADE_BY = {
+    Product.VIDEO: _video,
+    Product.VIDEO_2: _task,
+    Product.REGENERATION: _regeneration,
+    Product.TEMPLATE: _template,
+    Product.IMAGE: _image,
+    Product.SPEECH: _speech,
+    Product.CLONE: _clone,
+    Product.DESIGN: _design,
+    Product.MUSIC: _music,
+}

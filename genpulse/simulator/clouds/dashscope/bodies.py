@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +26,10 @@ MULTIMODAL = "multimodal-generation/generation"
 VIDEO = "video-generation/video-synthesis"
 IMAGE2VIDEO = "image2video/video-synthesis"
 
+TTS = "qwen3-tts-flash"
+#: Whose results are not a list.
+ANIMATED = frozenset({"wan2.2-s2v", "wan2.2-animate-move", "wan2.2-animate-mix"})
+
 _QWEN_SIZES = frozenset({(1664, 928), (1472, 1104), (1328, 1328), (1104, 1472), (928, 1664)})
 SHAPES = {"16:9": (16, 9), "9:16": (9, 16), "1:1": (1, 1), "4:3": (4, 3), "3:4": (3, 4), "21:9": (21, 9)}
 
@@ -46,20 +50,25 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     prompt: str | None = None
+    speech: str | None = Field(None, alias="text", max_length=600)
     messages: Annotated[list[_Message], Field(min_length=1, max_length=1)] | None = None
     media: list[_Item] | None = None
 
     @property
     def text(self) -> str | None:
         if self.messages is None:
-            return self.prompt
+            return self.prompt or self.speech
         return next((part["text"] for part in self.messages[0].content if "text" in part), None)
 
     def addresses(self) -> list[str]:
         """Of all files, wherever they stand."""
         extra = self.model_extra or {}
-        named = [value for name, value in extra.items() if name.endswith(("_url", "ref_image"))]
-        listed = [one for name in ("images", "reference_urls") for one in extra.get(name, [])]
+        named = [
+            value
+            for name, value in extra.items()
+            if name.endswith(("_url", "ref_image")) and isinstance(value, str) and value
+        ]
+        listed = [one for name in ("images", "reference_urls", "ref_images_url") for one in extra.get(name, [])]
         parts = [part["image"] for message in self.messages or () for part in message.content if "image" in part]
         return [*named, *listed, *parts, *(item.url for item in self.media or ())]
 
@@ -75,6 +84,9 @@ class _Parameters(BaseModel):
     duration: int = Field(5, ge=2, le=30)
     upscale_factor: int = Field(1, ge=1, le=4)
     strength: float = Field(0.5, ge=0, le=1)
+    video_fps: int = Field(15, ge=15, le=30)
+    style: int | str = 0
+    mode: Literal["wan-std", "wan-pro"] | None = None
 
     @property
     def sides(self) -> tuple[int, int] | None:
@@ -154,6 +166,7 @@ _T2V = Service(path=VIDEO)
 _I2V = Service(path=VIDEO, needs=("img_url",))
 _MEDIA = Service(path=VIDEO, needs=("media",))
 _R2V = Service(path=VIDEO, needs=("prompt", "reference_urls"))
+_ANIMATE = Service(path=IMAGE2VIDEO, needs=("image_url", "video_url"))
 _KF2V = Service(path=IMAGE2VIDEO, needs=("first_frame_url", "last_frame_url"))
 
 SERVICES: dict[str, Service] = {
@@ -182,6 +195,25 @@ SERVICES: dict[str, Service] = {
     **dict.fromkeys(("wan2.2-i2v-plus", "wanx2.1-i2v-turbo", "wanx2.1-i2v-plus"), _I2V),
     **dict.fromkeys(("wan2.6-r2v", "wan2.6-r2v-flash"), _R2V),
     **dict.fromkeys(("wan2.2-kf2v-flash", "wanx2.1-kf2v-plus"), _KF2V),
+    **dict.fromkeys(("wan2.7-t2v-2026-04-25", "wan2.7-t2v-2026-06-12", "happyhorse-1.0-t2v"), _T2V),
+    **dict.fromkeys(("wan2.7-i2v-2026-04-25", "happyhorse-1.0-i2v"), _MEDIA),
+    **dict.fromkeys(("happyhorse-1.0-r2v", "happyhorse-1.0-video-edit"), _MEDIA),
+    "wan2.2-s2v": Service(path=IMAGE2VIDEO, needs=("image_url", "audio_url")),
+    **dict.fromkeys(("wan2.2-animate-move", "wan2.2-animate-mix"), _ANIMATE),
+    "videoretalk": Service(path=IMAGE2VIDEO, needs=("video_url", "audio_url")),
+    "wanx2.1-vace-plus": Service(path=VIDEO, needs=("prompt", "function")),
+    "video-style-transform": Service(path=VIDEO, needs=("video_url",)),
+    TTS: Service(path=MULTIMODAL, synchronous=True, asynchronous=False, needs=("text", "voice")),
+}
+#: Beyond mainland China those of 2.1 have another prefix.
+SERVICES |= {name.replace("wanx2.1-", "wan2.1-"): one for name, one in SERVICES.items() if name.startswith("wanx2.1-")}
+#: What each function of the video editor works on.
+_FUNCTIONS = {
+    "image_reference": "ref_images_url",
+    "video_repainting": "video_url",
+    "video_edit": "video_url",
+    "video_extension": "",
+    "video_outpainting": "video_url",
 }
 _WITHOUT_TEXT = frozenset({"wan3.0-video", "wan3.0-video-prime"})
 _FRAMES = frozenset({"first_frame", "last_frame"})
@@ -209,7 +241,7 @@ def check_path(path: str, service: Service, *, directly: bool) -> None:
 
 
 def check_input(asked: Creation, service: Service) -> None:
-    given = asked.input.model_dump(exclude_none=True)
+    given = asked.input.model_dump(exclude_none=True, by_alias=True)
     if service.path in {GENERATION, MULTIMODAL} and "prompt" in service.needs:
         parts = asked.input.messages[0].content if asked.input.messages else []
         least, most = service.pictures
@@ -224,18 +256,44 @@ def check_input(asked: Creation, service: Service) -> None:
             raise refusal(400, "InvalidParameter", f"Field required: input.{name}")
     if given.get("function") == "description_edit_with_mask" and "mask_image_url" not in given:
         raise refusal(400, "InvalidParameter", "Field required: input.mask_image_url")
+    if asked.model.endswith("-vace-plus"):
+        _check_function(given)
     _check_media(asked.model, [item.type for item in asked.input.media or ()])
 
 
+def _check_function(given: dict[str, Any]) -> None:
+    needed = _FUNCTIONS.get(given["function"])
+    if needed is None:
+        raise refusal(400, "InvalidParameter", f"function {given['function']} is not supported.")
+    if needed and not given.get(needed):
+        raise refusal(400, "InvalidParameter", f"Field required: input.{needed}")
+    if given["function"] == "video_edit" and not (given.get("mask_image_url") or given.get("mask_video_url")):
+        raise refusal(400, "InvalidParameter", "Field required: input.mask_image_url")
+
+
 def _check_media(model: str, kinds: list[str]) -> None:
-    if model == "wan2.7-i2v":
+    if model.startswith("wan2.7-i2v"):
         allowed = set(kinds) in _SETS_OF_27 and len(set(kinds)) == len(kinds)
+    elif model.startswith("happyhorse-"):
+        allowed = _fits_happyhorse(model, kinds)
     elif model == "wan2.7-r2v":
         allowed = set(kinds) <= {"reference_image", "reference_video"} and 1 <= len(kinds) <= 5
     else:
         allowed = not (_FRAMES & set(kinds) and _REFERENCES & set(kinds))
     if not allowed:
         raise refusal(400, "InvalidParameter", "The combination of media types is not supported.")
+
+
+def _fits_happyhorse(model: str, kinds: list[str]) -> bool:
+    pictures = kinds.count("reference_image")
+    match model.partition("1.0-")[2]:
+        case "i2v":
+            return kinds == ["first_frame"]
+        case "r2v":
+            return 1 <= pictures <= 9 and len(kinds) == pictures
+        case "video-edit":
+            return kinds.count("video") == 1 and len(kinds) == pictures + 1 and pictures <= 5
+    return not kinds
 
 
 def check_parameters(asked: Creation, service: Service) -> None:

@@ -12,12 +12,8 @@ from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
 from genpulse.simulator.clouds.dashscope.bodies import (
-    IMAGE2VIDEO,
     SERVICES,
-    SHAPES,
     STATUS,
-    TEXT2IMAGE,
-    VIDEO,
     Creation,
     Input,
     Listing,
@@ -27,13 +23,12 @@ from genpulse.simulator.clouds.dashscope.bodies import (
     refusal,
     request_id,
 )
+from genpulse.simulator.clouds.dashscope.results import KEPT_SECONDS, made, outputs, usage
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.credentials import DASHSCOPE
 from genpulse.simulator.jobs import Failure, Job, State
-from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
-_DAY = 24 * 3600
 _UPLOAD_SECONDS = 48 * 3600
 _LARGEST_BODY = 64 * 2**20
 _LONGEST_SPAN = timedelta(days=1)
@@ -50,7 +45,7 @@ class Dashscope(Cloud):
     name = "dashscope"
     credentials = DASHSCOPE
     base_path = "/api/v1"
-    media_lifetime = _DAY
+    media_lifetime = KEPT_SECONDS
 
     def routes(self) -> Sequence[Route]:
         return [
@@ -107,7 +102,7 @@ class Dashscope(Cloud):
         self._check_addresses(call, asked.input)
         job = self.create(
             call,
-            media=_outputs(asked),
+            media=outputs(asked),
             model=asked.model,
             prompt=asked.input.text,
             body=asked.model_dump(mode="json", exclude_unset=True),
@@ -122,7 +117,7 @@ class Dashscope(Cloud):
         if await self.finish(job) is State.FAILED:
             code, message = _FAILURES[job.failure or Failure.INTERNAL]
             raise refusal(400 if job.failure is Failure.CONTENT else 500, code, message)
-        return JSONResponse({"output": _made(job), "usage": _usage(job), "request_id": request_id()})
+        return JSONResponse({"output": made(job), "usage": usage(job), "request_id": request_id()})
 
     async def get(self, call: Call) -> Response:
         job = self._task(call)
@@ -140,8 +135,8 @@ class Dashscope(Cloud):
         if state is State.FAILED:
             output["code"], output["message"] = _FAILURES[job.failure or Failure.INTERNAL]
         if state is State.SUCCEEDED:
-            output |= _made(job)
-            body["usage"] = _usage(job)
+            output |= made(job)
+            body["usage"] = usage(job)
         return JSONResponse(body)
 
     async def cancel_one(self, call: Call) -> Response:
@@ -174,7 +169,7 @@ class Dashscope(Cloud):
 
     def _task(self, call: Call) -> Job:
         job = self.job(call, call.path["task"])
-        if job.extra["direct"] or self.world.clock.now() > job.created_at + _DAY:
+        if job.extra["direct"] or self.world.clock.now() > job.created_at + KEPT_SECONDS:
             raise self.not_found(call)
         return job
 
@@ -225,52 +220,6 @@ class Dashscope(Cloud):
         since = self.world.clock.now() - _UPLOAD_SECONDS
         uploads = [one for (cloud, _), one in self.world.uploads.items() if cloud == self.name]
         return any(upload.name == key and upload.created_at > since for upload in uploads)
-
-
-def _outputs(asked: Creation) -> list[Media]:
-    told = asked.parameters
-    if SERVICES[asked.model].path in {VIDEO, IMAGE2VIDEO}:
-        short = int((told.resolution or "720P").removesuffix("P"))
-        across, down = SHAPES.get(told.ratio or "16:9", (16, 9))
-        width, height = told.sides or (short * across // min(across, down), short * down // min(across, down))
-        return [Media(Format.MP4, width, height, seconds=told.duration)]
-    width, height = told.sides or (1024, 1024)
-    return [Media(Format.PNG, width, height, variant=number) for number in range(told.n)]
-
-
-def _made(job: Job) -> dict[str, Any]:
-    """The output in the form of its family."""
-    asked: Creation = job.extra["asked"]
-    expires = int((job.ended_at or job.created_at) + _DAY)
-    links = [f"{file.url}?Expires={expires}" for file in job.files]
-    prompts = {"orig_prompt": job.prompt, "actual_prompt": f"{job.prompt}, in fine detail"} if job.prompt else {}
-    path = job.extra["path"]
-    if path in {VIDEO, IMAGE2VIDEO}:
-        return prompts | ({"video_url": links[0]} if links else {})
-    if asked.model == "qwen-mt-image":
-        return {"image_url": links[0]} if links else {}
-    if asked.model == "wanx-style-repaint-v1":
-        return {
-            "error_code": 0,
-            "error_message": "Success",
-            "style_index": 0,
-            "results": [{"url": one} for one in links],
-        }
-    if asked.input.messages is not None:
-        content = [[{"image": link, "type": "image"}] for link in links]
-        choices = [{"finish_reason": "stop", "message": {"role": "assistant", "content": one}} for one in content]
-        return {"choices": choices} | ({} if job.extra["direct"] else {"finished": True})
-    told = prompts if path == TEXT2IMAGE else {}
-    metrics = {"TOTAL": len(links), "SUCCEEDED": len(links), "FAILED": 0}
-    return {"results": [told | {"url": link} for link in links], "task_metrics": metrics}
-
-
-def _usage(job: Job) -> dict[str, Any]:
-    if job.media[0].format is Format.MP4:
-        seconds = job.media[0].seconds
-        short = min(job.media[0].width, job.media[0].height)
-        return {"duration": seconds, "output_video_duration": seconds, "video_count": 1, "SR": short}
-    return {"image_count": len(job.files)}
 
 
 def _listed(job: Job) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from genpulse.simulator.callbacks import Callback
 from genpulse.simulator.clouds.minimax import bodies
+from genpulse.simulator.clouds.minimax.sounds import Sounds
+from genpulse.simulator.clouds.minimax.words import base, error, is_new, number, ok, raise_failure, refusal, trace
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.credentials import MINIMAX
 from genpulse.simulator.jobs import Failure, Job, State
@@ -29,12 +31,6 @@ _V1_STATUS = {
 }
 _V1_TOLD = {State.RUNNING: "processing", State.SUCCEEDED: "success", State.FAILED: "failed"}
 _SIDES = {"480P": 480, "512P": 512, "720P": 720, "768P": 768, "1080P": 1080, "2K": 1440}
-_TYPES = {
-    1004: (401, "authorized_error"),
-    1026: (422, "unprocessable_entity_error"),
-    1002: (429, "rate_limit_error"),
-    2013: (400, "bad_request_error"),
-}
 _LOGIN = "login fail: Please carry the API secret key in the 'Authorization' field of the request header"
 _SIZES = {
     "1:1": (1024, 1024),
@@ -46,7 +42,6 @@ _SIZES = {
     "9:16": (720, 1280),
     "21:9": (1344, 576),
 }
-_FORMATS = {"mp3": Format.MP3, "wav": Format.WAV}
 _CHALLENGE_SECONDS = 3.0
 
 
@@ -60,36 +55,38 @@ class Minimax(Cloud):
             Route("POST", "/v1/video_generation", self.create_video, Kind.SUBMIT),
             Route("GET", "/v1/query/video_generation", self.query_video, Kind.POLL),
             Route("GET", "/v1/files/retrieve", self.retrieve, Kind.RESULT),
+            Route("POST", "/v1/video_template_generation", self.fill_template, Kind.SUBMIT),
+            Route("GET", "/v1/query/video_template_generation", self.query_filled, Kind.POLL),
             Route("POST", "/v2/video_generation", self.create_task, Kind.SUBMIT),
+            Route("POST", "/v2/video_regeneration", self.regenerate, Kind.SUBMIT),
             Route("GET", "/v2/query/video_generation", self.list_tasks),
             Route("GET", "/v2/query/video_generation/{id}", self.query_task, Kind.POLL),
             Route("DELETE", "/v2/video_generation/{id}", self.delete_task, Kind.CANCEL),
             Route("POST", "/v1/image_generation", self.make_image, Kind.SUBMIT),
-            Route("POST", "/v1/t2a_v2", self.speak, Kind.SUBMIT),
-            Route("POST", "/v1/get_voice", self.voices),
+            *Sounds(self).routes(),
         ]
 
     # What every cloud has to say -------------------------------------------------------------------------------------
 
     def authenticate(self, call: Call) -> None:
         if call.headers.get("Authorization") != f"Bearer {self.credentials.api_key}":
-            raise _refusal(call, 1004, _LOGIN)
+            raise refusal(call, 1004, _LOGIN)
 
     def invalid(self, call: Call, error: ValidationError) -> Refusal:
         first = error.errors()[0]
-        return _refusal(call, 2013, f"invalid params, {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return refusal(call, 2013, f"invalid params, {'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     def not_found(self, call: Call) -> Refusal:
-        return _refusal(call, 2013, "invalid params, invalid task_id")
+        return refusal(call, 2013, "invalid params, invalid task_id")
 
     def throttled(self, call: Call) -> Refusal:
-        return _refusal(call, 1002, "rate limit, please retry later")
+        return refusal(call, 1002, "rate limit, please retry later")
 
     def broken(self, call: Call, status: int) -> Refusal:
-        if not _is_new(call):
-            return _refusal(call, 1013, "internal error")
+        if not is_new(call):
+            return refusal(call, 1013, "internal error")
         kind = "overloaded_error" if status == 529 else "server_error"
-        return Refusal(status, _error(kind, "internal error (1000)", status), _trace())
+        return Refusal(status, error(kind, "internal error (1000)", status), trace())
 
     # Videos of the first generation ----------------------------------------------------------------------------------
 
@@ -99,31 +96,19 @@ class Minimax(Cloud):
         side = _SIDES[asked.resolution or "720P"]
         job = self.create(
             call,
-            id=_number(),
+            id=number(),
             media=[Media(Format.MP4, round(side * 16 / 9), side, seconds=asked.duration)],
             model=asked.model,
             prompt=asked.prompt,
             body=asked.model_dump(mode="json", exclude_unset=True),
             callback_url=str(asked.callback_url) if asked.callback_url else None,
-            extra={"file": _number(), "api": 1},
+            extra={"file": number(), "api": 1},
         )
-        return _ok({"task_id": job.id})
+        return ok({"task_id": job.id})
 
     async def query_video(self, call: Call) -> Response:
         job = self.job(call, call.query.get("task_id", ""))
-        return _ok(self._v1(job, job.poll()))
-
-    def _v1(self, job: Job, state: State) -> dict[str, Any]:
-        moderated = state is State.FAILED and job.failure is Failure.CONTENT
-        done = state is State.SUCCEEDED and bool(job.files)
-        return {
-            "task_id": job.id,
-            "status": _V1_STATUS[state],
-            "file_id": job.extra["file"] if done else "",
-            "video_width": job.media[0].width if done else 0,
-            "video_height": job.media[0].height if done else 0,
-            "base_resp": _base(1027, "output new_sensitive") if moderated else _base(0, "success"),
-        }
+        return ok(_v1(job, job.poll()))
 
     async def retrieve(self, call: Call) -> Response:
         wanted = call.query.get("file_id")
@@ -137,47 +122,77 @@ class Minimax(Cloud):
                     "purpose": "video_generation",
                     "download_url": job.files[0].url,
                 }
-                return _ok({"file": file})
-        raise _refusal(call, 2013, "invalid params, file not found")
+                return ok({"file": file})
+        raise refusal(call, 2013, "invalid params, file not found")
+
+    async def fill_template(self, call: Call) -> Response:
+        asked = call.read(bodies.Template)
+        await self._challenge(call, asked.callback_url)
+        job = self.create(
+            call,
+            id=number(),
+            media=[Media(Format.MP4, 1280, 720, seconds=6)],
+            model="video_template",
+            prompt=asked.text_inputs[0].value if asked.text_inputs else None,
+            body=asked.model_dump(mode="json", exclude_unset=True),
+            callback_url=str(asked.callback_url) if asked.callback_url else None,
+            extra={"api": 1, "filled": True},
+        )
+        return ok({"task_id": job.id})
+
+    async def query_filled(self, call: Call) -> Response:
+        job = self.job(call, call.query.get("task_id", ""))
+        return ok(_filled(job, job.poll()))
 
     # Videos of the second generation ---------------------------------------------------------------------------------
 
     async def create_task(self, call: Call) -> Response:
         asked = call.read(bodies.Task)
+        return await self._begin(call, asked, seconds=asked.duration, kind="generation")
+
+    async def regenerate(self, call: Call) -> Response:
+        return await self._begin(call, call.read(bodies.Regeneration), seconds=5, kind="regeneration")
+
+    async def _begin(
+        self, call: Call, asked: bodies.Task | bodies.Regeneration, *, seconds: int, kind: str
+    ) -> Response:
         await self._challenge(call, asked.callback_url)
         side = _SIDES[asked.resolution]
         job = self.create(
             call,
-            id=_number(),
-            media=[Media(Format.MP4, round(side * 16 / 9), side, seconds=asked.duration)],
+            id=number(),
+            media=[Media(Format.MP4, round(side * 16 / 9), side, seconds=seconds)],
             model=asked.model,
             prompt=asked.prompt,
             body=asked.model_dump(mode="json", exclude_unset=True),
             callback_url=str(asked.callback_url) if asked.callback_url else None,
-            extra={"api": 2},
+            extra={"api": 2, "kind": kind},
         )
-        return JSONResponse({"task_id": job.id}, headers=_trace())
+        return JSONResponse({"task_id": job.id}, headers=trace())
 
     async def query_task(self, call: Call) -> Response:
         job = self.job(call, call.path["id"])
-        return JSONResponse(self._v2(job, job.poll()), headers=_trace())
+        return JSONResponse(self._v2(job, job.poll()), headers=trace())
 
-    async def list_tasks(self, call: Call) -> Response:  # noqa: ARG002
+    async def list_tasks(self, call: Call) -> Response:
+        asked = bodies.Tasks.model_validate(dict(call.query))
         tasks = [self._v2(job, job.state)["task"] for job in self.jobs() if job.extra["api"] == 2]
-        return JSONResponse({"items": tasks, "total": len(tasks)}, headers=_trace())
+        shown = [task for task in tasks if asked.shows(task)]
+        start = (asked.page_num - 1) * asked.page_size
+        return JSONResponse({"items": shown[start : start + asked.page_size], "total": len(shown)}, headers=trace())
 
     async def delete_task(self, call: Call) -> Response:
         job = self.job(call, call.path["id"])
         if job.state in (State.RUNNING, State.CANCELLED):
-            raise _refusal(call, 2013, f"a task that is {job.state} cannot be deleted")
+            raise refusal(call, 2013, f"a task that is {job.state} cannot be deleted")
         if job.state is State.QUEUED:
             self.cancel(job)
-            return JSONResponse({"task_id": job.id, "action": "cancelled", "status": "cancelled"}, headers=_trace())
+            return JSONResponse({"task_id": job.id, "action": "cancelled", "status": "cancelled"}, headers=trace())
         del self.world.jobs[self.name, job.id]
-        return JSONResponse({"task_id": job.id, "action": "deleted", "status": str(job.state)}, headers=_trace())
+        return JSONResponse({"task_id": job.id, "action": "deleted", "status": str(job.state)}, headers=trace())
 
     def _v2(self, job: Job, state: State) -> dict[str, Any]:
-        done, seconds = state is State.SUCCEEDED, job.body["duration"]
+        done, seconds = state is State.SUCCEEDED, int(job.media[0].seconds)
         usage = {"total_seconds": seconds, "input_seconds": 0, "output_seconds": seconds, "input_image_count": 0}
         task: dict[str, Any] = {
             "id": job.id,
@@ -189,7 +204,7 @@ class Minimax(Cloud):
             "duration": seconds,
             "ratio": job.body.get("ratio", "adaptive"),
             "usage": usage if done else {},
-            "task_type": "generation",
+            "task_type": job.extra["kind"],
             "modality": "video",
         }
         if done and job.files:
@@ -200,59 +215,27 @@ class Minimax(Cloud):
             task["error"] = {"code": code, "message": said}
         return {"task": task}
 
-    # Pictures and speech ---------------------------------------------------------------------------------------------
+    # Pictures --------------------------------------------------------------------------------------------------------
 
     async def make_image(self, call: Call) -> Response:
         asked = call.read(bodies.Image)
         width, height = (asked.width, asked.height) if asked.width else _SIZES[asked.aspect_ratio or "1:1"]
         job = self.create(
             call,
-            media=[Media(Format.JPEG, width or 1024, height or 1024, variant=number) for number in range(asked.n)],
+            media=[Media(Format.JPEG, width or 1024, height or 1024, variant=variant) for variant in range(asked.n)],
             model=asked.model,
             prompt=asked.prompt,
             body=asked.model_dump(mode="json", exclude_unset=True),
             extra={"api": 1},
         )
         state = await self.finish(job)
-        _raise_failure(call, job, state)
+        raise_failure(call, job, state)
         count = len(job.files)
         told = {"success_count": str(count), "failed_count": str(asked.n - count)}
         data: dict[str, Any] = {"image_urls": [file.url for file in job.files]}
         if asked.response_format == "base64":
             data = {"image_base64": [b64encode(file.read()).decode() for file in job.files]}
-        return _ok({"id": job.id, "data": data, "metadata": told})
-
-    async def speak(self, call: Call) -> Response:
-        asked = call.read(bodies.Speech)
-        job = self.create(
-            call,
-            media=[Media(_FORMATS[asked.audio_setting.format], seconds=max(1.0, len(asked.text) / 15))],
-            model=asked.model,
-            prompt=asked.text,
-            body=asked.model_dump(mode="json", exclude_unset=True),
-            extra={"api": 1},
-        )
-        state = await self.finish(job)
-        _raise_failure(call, job, state)
-        audio = ""
-        if job.files:
-            audio = job.files[0].url if asked.output_format == "url" else job.files[0].read().hex()
-        facts = {
-            "audio_length": 1000,
-            "audio_sample_rate": asked.audio_setting.sample_rate,
-            "audio_size": 0,
-            "bitrate": asked.audio_setting.bitrate,
-            "word_count": len(asked.text.split()),
-            "invisible_character_ratio": 0,
-            "usage_characters": len(asked.text),
-            "audio_format": asked.audio_setting.format,
-            "audio_channel": asked.audio_setting.channel,
-        }
-        return _ok({"data": {"audio": audio, "status": 2}, "extra_info": facts, "trace_id": job.id})
-
-    async def voices(self, call: Call) -> Response:  # noqa: ARG002
-        voice = {"voice_id": "male-qn-qingse", "voice_name": "Young man", "description": []}
-        return _ok({"system_voice": [voice], "voice_cloning": [], "voice_generation": []})
+        return ok({"id": job.id, "data": data, "metadata": told})
 
     # Callbacks -------------------------------------------------------------------------------------------------------
 
@@ -268,49 +251,29 @@ class Minimax(Cloud):
         except (httpx.HTTPError, ValueError, AttributeError):
             repeated = None
         if repeated != challenge:
-            raise _refusal(call, 2013, "invalid params, callback_url did not answer the challenge")
+            raise refusal(call, 2013, "invalid params, callback_url did not answer the challenge")
 
     def callback(self, job: Job, state: State) -> Callback | None:
         if job.extra["api"] == 2:
             return Callback(json.dumps(self._v2(job, state)).encode())
-        told = self._v1(job, state) | {"status": _V1_TOLD.get(state, "processing")}
+        told = (_filled(job, state) if "filled" in job.extra else _v1(job, state)) | {
+            "status": _V1_TOLD.get(state, "processing")
+        }
         return Callback(json.dumps(told).encode())
 
 
-def _raise_failure(call: Call, job: Job, state: State) -> None:
-    if state is State.FAILED:
-        moderated = job.failure is Failure.CONTENT
-        raise _refusal(call, 1027 if moderated else 1013, "output new_sensitive" if moderated else "internal error")
+def _v1(job: Job, state: State) -> dict[str, Any]:
+    done = state is State.SUCCEEDED and bool(job.files)
+    size = {"video_width": job.media[0].width if done else 0, "video_height": job.media[0].height if done else 0}
+    return _status(job, state) | size | {"file_id": job.extra["file"] if done else ""}
 
 
-def _is_new(call: Call) -> bool:
-    return "/v2/" in call.request.url.path
+def _filled(job: Job, state: State) -> dict[str, Any]:
+    done = state is State.SUCCEEDED and bool(job.files)
+    return _status(job, state) | ({"video_url": job.files[0].url} if done else {})
 
 
-def _refusal(call: Call, code: int, said: str) -> Refusal:
-    """In the words of the generation that was called."""
-    if not _is_new(call):
-        return Refusal(200, {"base_resp": _base(code, said)}, _trace())
-    status, kind = _TYPES[code]
-    return Refusal(status, _error(kind, f"{said} ({code})", status), _trace())
-
-
-def _error(kind: str, said: str, status: int) -> dict[str, Any]:
-    error = {"type": kind, "message": said, "http_code": str(status)}
-    return {"type": "error", "error": error, "request_id": secrets.token_hex(16)}
-
-
-def _base(code: int, said: str) -> dict[str, Any]:
-    return {"status_code": code, "status_msg": said}
-
-
-def _ok(body: dict[str, Any]) -> JSONResponse:
-    return JSONResponse({"base_resp": _base(0, "success")} | body, headers=_trace())
-
-
-def _trace() -> dict[str, str]:
-    return {"Trace-Id": secrets.token_hex(16)}
-
-
-def _number() -> str:
-    return str(10**14 + secrets.randbelow(9 * 10**14))
+def _status(job: Job, state: State) -> dict[str, Any]:
+    moderated = state is State.FAILED and job.failure is Failure.CONTENT
+    told = base(1027, "output new_sensitive") if moderated else base(0, "success")
+    return {"task_id": job.id, "status": _V1_STATUS[state], "base_resp": told}
