@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 import websockets
 
+from genpulse.catalog import Catalog
 from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     GenPulseError,
@@ -27,11 +28,13 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
+from genpulse.planning import plan_generation
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
 from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.comfyui.answers import Queue
 from genpulse.providers.comfyui.graph import Graph
 from genpulse.providers.comfyui.progress import Progress
+from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.states import MediaKind, Operation
 from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
 from genpulse.simulator.clouds.comfyui import Comfyui as Simulated
@@ -371,6 +374,27 @@ async def test_what_is_wrong_with_a_workflow_is_told_by_field(
     assert error.field == field
     assert words in error.message
     assert world.simulator.record.find(kind=Kind.SUBMIT) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"workflow": {"nodes": [], "links": []}}, "workflow"),
+        ({"workflow": {"1": {}}}, "workflow.1"),
+        ({"workflow": PICTURE, "prompt": "a fox"}, "prompt"),
+        ({"workflow": PICTURE, "workflow_inputs": {"size": {"widht": 1}}}, "workflow_inputs.size.widht"),
+        ({"workflow": CLIP, "reference_images": [{"asset": f"ast_{'0' * 26}"}]}, "reference_images.0"),
+        ({"workflow": CLIP, "mask": {"asset": f"ast_{'0' * 26}"}}, "mask"),
+    ],
+)
+def test_what_is_wrong_with_a_workflow_is_told_when_it_is_submitted(given: dict[str, Any], field: str) -> None:
+    step = {"model": SPEC.id, "operation": "comfy-workflow", "input": given}
+    for path, request in (("", step), ("steps.0.", {"steps": [{"id": "main"} | step]})):
+        with pytest.raises(InvalidInput) as error:
+            plan_generation(GenerationCreate.model_validate(request), Catalog([SPEC]))
+        assert error.value.field == f"{path}input.{field}"
+    right = step | {"input": {"workflow": CLIP, "image": {"asset": f"ast_{'0' * 26}"}}}
+    assert plan_generation(GenerationCreate.model_validate(right), Catalog([SPEC])).steps
 
 
 # What the server refuses ----------------------------------------------------------------------------------------------

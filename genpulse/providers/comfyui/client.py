@@ -25,12 +25,11 @@ from genpulse.providers.comfyui.answers import (
     refused,
     told,
 )
-from genpulse.providers.comfyui.graph import Graph
+from genpulse.providers.comfyui.graph import Graph, file_names
 from genpulse.providers.comfyui.progress import Progress
 from genpulse.providers.wire import Wire
 
 _UPLOAD = httpx.Timeout(120.0, connect=10.0, pool=10.0)
-_PLURAL = "reference_images"
 _NAMESPACE = uuid.UUID("2f1c1d0a-5d0e-4a4f-9a53-0c1f6f6e7a11")
 _OURS = frozenset({"prompt", "prompt_id", "client_id"})
 
@@ -98,17 +97,10 @@ class Comfyui(Provider):
 
     async def _filled(self, call: ModelCall) -> dict[str, Any]:
         """The workflow with all that belongs into it; files are uploaded once everything is known to have a place."""
-        graph = Graph(call.input["workflow"])
-        for name, value in call.input.items():
-            if name not in ("workflow", "workflow_inputs"):
-                graph.fill(name, value, f"input.{name}")
-        for name, value in call.input.get("workflow_inputs", {}).items():
-            graph.fill(name, value, f"input.workflow_inputs.{name}")
-        files = _files(call)
-        for name, path, _ in files:
-            graph.fill(name, "", path)
-        for name, path, file in files:
-            graph.fill(name, await self._upload(file), path)
+        graph = Graph.of(call.input, {field: len(files) for field, files in call.media.items()})
+        for field, files in call.media.items():
+            for (name, where), file in zip(file_names(field, len(files)), files, strict=True):
+                graph.fill(name, await self._upload(file), f"input.{where}")
         return graph.body()
 
     async def _upload(self, file: Media) -> str:
@@ -132,14 +124,3 @@ def _options(call: ModelCall) -> dict[str, Any]:
     for name in _OURS & call.options.keys():
         raise InvalidInput(f"`{name}` is set by GenPulse; leave it out.", field=f"provider_options.{name}")
     return dict(call.options)
-
-
-def _files(call: ModelCall) -> list[tuple[str, str, Media]]:
-    """Each with the name that the workflow knows it as, and its path in the request."""
-    return [
-        (f"reference_image_{number + 1}", f"input.{name}.{number}", file)
-        if name == _PLURAL
-        else (name, f"input.{name}", file)
-        for name, files in call.media.items()
-        for number, file in enumerate(files)
-    ]

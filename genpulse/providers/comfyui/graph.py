@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from genpulse.errors import InvalidInput
 
 _PREFIX = "INPUT_"
+_PLURAL, _SINGULAR = "reference_images", "reference_image"
 #: What the input of a node is called that a common field belongs to, where not like the field itself.
 _CALLED = {
     "prompt": ("text", "string"),
@@ -18,7 +19,7 @@ _CALLED = {
     "voice": ("text", "string"),
     "image": ("image",),
     "last_image": ("image",),
-    "reference_image": ("image",),
+    _SINGULAR: ("image",),
     "mask": ("image",),
     "video": ("video", "file"),
     "audio": ("audio", "file"),
@@ -65,22 +66,39 @@ class Node(BaseModel):
 class Graph:
     """A workflow that is filled in."""
 
-    def __init__(self, workflow: Mapping[str, Any]) -> None:
-        """Raises InvalidInput for what is no workflow in API format."""
+    def __init__(self, workflow: Mapping[str, Any], path: str = "input.workflow") -> None:
+        """Raises InvalidInput for what is no workflow in API format; `path` is where the caller wrote it."""
         if isinstance(workflow.get("nodes"), list):
             raise InvalidInput(
-                f"This is a workflow as the editor saves it; give it in API format. {_EXPORT}", field="input.workflow"
+                f"This is a workflow as the editor saves it; give it in API format. {_EXPORT}", field=path
             )
-        self._nodes = {key: _node(key, value) for key, value in workflow.items()}
+        self._nodes = {key: _node(key, value, path) for key, value in workflow.items()}
         if not self._nodes:
-            raise InvalidInput("The workflow has no nodes.", field="input.workflow")
+            raise InvalidInput("The workflow has no nodes.", field=path)
         for key, node in self._nodes.items():
             if node.class_type == _ONLY_LIVE:
                 raise InvalidInput(
                     f"Node {key} ({_ONLY_LIVE}) sends its picture only to who listens while it runs; use SaveImage.",
-                    field=f"input.workflow.{key}",
+                    field=f"{path}.{key}",
                 )
         self._body = copy.deepcopy(dict(workflow))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], files: Mapping[str, int], path: str = "input") -> Graph:
+        """The workflow of an input with its values in their places; of its files only the number by field is known yet.
+
+        Raises InvalidInput for whatever has no place.
+        """
+        graph = cls(given["workflow"], f"{path}.workflow")
+        for name, value in given.items():
+            if name not in ("workflow", "workflow_inputs"):
+                graph.fill(name, value, f"{path}.{name}")
+        for name, value in given.get("workflow_inputs", {}).items():
+            graph.fill(name, value, f"{path}.workflow_inputs.{name}")
+        for field, number in files.items():
+            for name, where in file_names(field, number):
+                graph.fill(name, "", f"{path}.{where}")
+        return graph
 
     def fill(self, name: str, value: Any, field: str) -> None:
         """Put a value where the workflow wants it: into every node of that title. Raises InvalidInput without one."""
@@ -124,6 +142,13 @@ class Graph:
         return self._body
 
 
+def file_names(field: str, number: int) -> list[tuple[str, str]]:
+    """What the workflow calls the files of a field, and where each stands in the input."""
+    if field == _PLURAL:
+        return [(f"{_SINGULAR}_{index + 1}", f"{field}.{index}") for index in range(number)]
+    return [(field, field)]
+
+
 def behind(outputs: Iterable[str], workflow: Mapping[str, Any]) -> set[str]:
     """The nodes that run for these outputs: they themselves, and all that they hang on."""
     found: set[str] = set()
@@ -148,11 +173,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _node(key: str, value: Any) -> Node:
+def _node(key: str, value: Any, path: str) -> Node:
     try:
         return Node.model_validate(value)
     except ValidationError as error:
         raise InvalidInput(
             f"Node {key} of the workflow has no `class_type` and `inputs`: give it in API format. {_EXPORT}",
-            field=f"input.workflow.{key}",
+            field=f"{path}.{key}",
         ) from error
