@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from genpulse.errors import InvalidInput
+from genpulse.providers.comfyui.graph import Graph
 from genpulse.schemas.catalog import FieldSpec, ModelSpec
-from genpulse.schemas.states import Operation
+from genpulse.schemas.states import MEDIA_FIELDS, Operation
 
 _MEDIA = frozenset({"image", "video", "audio"})
 
@@ -26,6 +27,16 @@ def check_input(given: dict[str, Any], model: ModelSpec, operation: Operation, p
             raise InvalidInput(
                 f"{model.id} needs `{name}` for {operation}: {field.description}.", field=f"{path}.{name}"
             )
+    if operation is Operation.COMFY_WORKFLOW:
+        _check_workflow(given, path)
+
+
+def _check_workflow(given: dict[str, Any], path: str) -> None:
+    """What goes where, a workflow itself says: that it is one, and has a place for everything."""
+    files = {
+        name: len(value) if isinstance(value, list) else 1 for name, value in given.items() if name in MEDIA_FIELDS
+    }
+    Graph.of({name: value for name, value in given.items() if name not in files}, files, path)
 
 
 def missing_media(given: dict[str, Any], model: ModelSpec, operation: Operation) -> list[str]:

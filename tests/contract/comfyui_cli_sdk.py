@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+SAMPLER = {"seed": 7, "steps": 5, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+LINKS = {"model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0]}
 WORKFLOW = {
-    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd15.safetensors"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["1", 1]}},
+    "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+    "4": {"class_type": "KSampler", "inputs": SAMPLER | LINKS},
+    "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+    "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}},
 }
 
 
@@ -50,7 +56,12 @@ def main(server: str) -> None:
         assert urllib.request.urlopen(url, timeout=10).read(4) == b"\x89PNG"
         print("made", url)
 
-        wrong = WORKFLOW | {"1": {"class_type": "Unheard", "inputs": {}}}
+        result = run(home, server, WORKFLOW)[-1]
+        assert result["ok"], result
+        assert result["data"]["outputs"] == [url], result
+        print("had it already")
+
+        wrong = WORKFLOW | {"3": {"class_type": "Unheard", "inputs": {}}}
         result = run(home, server, wrong)[-1]
         assert not result["ok"], result
         print("refused:", result["error"]["message"])

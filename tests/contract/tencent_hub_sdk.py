@@ -66,6 +66,15 @@ done, seen = until_done(lambda: post("/api/video/query", model="yt-video-2.0", i
 assert fetch(done["data"]["url"])[4:8] == b"ftyp"
 print(f"another one after {seen}")
 
+task = post("/api/image/submit", model="hy-image-v3.0", prompt="a fox", resolution="1280:720", revise=0, logo_add=0)[
+    "id"
+]
+done, seen = until_done(lambda: post("/api/image/query", model="hy-image-v3.0", id=task))
+assert fetch(done["data"][0]["url"]).startswith(b"\x89PNG")
+print(f"a picture as a task after {seen}")
+
+wide = {"model": "hy-image-v3.0", "prompt": "a fox", "resolution": "1536:864"}
+refused(openai.BadRequestError, "400001", lambda: post("/api/image/submit", **wide))
 long = "x" * 201
 refused(openai.BadRequestError, "400001", lambda: post("/api/video/submit", model="hy-video-1.5", prompt=long))
 client = openai.OpenAI(base_url=URL, api_key="wrong", max_retries=0)

@@ -59,7 +59,17 @@ assert outside.ResultImage
 refused("MissingParameter", lambda: at_aiart.ImageOutpainting(asked(aiart.ImageOutpaintingRequest, InputImage=PIXEL)))
 enhanced = client(tiia_client.TiiaClient).EnhanceImage(asked(tiia.EnhanceImageRequest, ImageBase64=PIXEL))
 assert base64.b64decode(enhanced.EnhancedImage).startswith(b"\xff\xd8")
-print("pictures refined, continued and enhanced")
+beach = at_aiart.ReplaceBackground(
+    asked(
+        aiart.ReplaceBackgroundRequest,
+        ProductUrl="https://x.example/a.png",
+        Prompt="a beach",
+        Resolution="1280:720",
+        RspImgType="url",
+    )
+)
+assert fetch(beach.ResultImage).startswith(b"\xff\xd8")
+print("pictures refined, continued, enhanced and before a beach")
 
 
 stranger = client(aiart_client.AiartClient, keys=(KEYS[0], "wrong"))

@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 import uvicorn
 import websockets
 
+from genpulse.catalog import Catalog
 from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     GenPulseError,
@@ -26,8 +28,13 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
+from genpulse.planning import plan_generation
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
 from genpulse.providers.comfyui import Comfyui
+from genpulse.providers.comfyui.answers import Queue
+from genpulse.providers.comfyui.graph import Graph
+from genpulse.providers.comfyui.progress import Progress
+from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.states import MediaKind, Operation
 from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
 from genpulse.simulator.clouds.comfyui import Comfyui as Simulated
@@ -146,9 +153,62 @@ async def test_previews_are_no_results(world: World[Comfyui]) -> None:
     assert all("type=output" in str(output.url) for output in state.outputs)
 
 
-async def test_a_run_that_was_cached_is_done_at_once(world: World[Comfyui]) -> None:
-    job = await world.account().submit(call())
-    assert isinstance(await world.account().poll(job, call()), Finished)
+async def test_a_batch_is_several_files(world: World[Comfyui]) -> None:
+    state = await world.made(call(changed(PICTURE, "1", batch_size=3) | {"3": node("SaveImage", images=["1", 0])}))
+    assert len({output.url for output in state.outputs}) == 6
+
+
+async def test_a_run_that_is_cached_is_done_at_once_and_gives_the_same_files() -> None:
+    async with simulated(Simulated, Comfyui, seconds=8) as world:
+        first = await world.made(call())
+        again = call(key="another")
+        job = await world.account().submit(again)
+        assert isinstance(job, Job)
+        assert await world.account().poll(job, again) == first
+        (file,) = first.outputs
+        assert (await world.http.get(str(file.url))).content[:4] == b"\x89PNG"
+        entry = (await world.http.get(f"{world.base_url}/history/{job.id}")).json()[job.id]
+        assert entry["status"]["messages"][1][1]["nodes"] == ["1", "2"]
+        other = call(changed(PICTURE, "1", width=32), key="third")
+        job = await world.account().submit(other)
+        assert isinstance(job, Job)
+        assert await world.account().poll(job, other) == Pending()
+
+
+def entry(*files: tuple[str, str], key: str = "images") -> dict[str, Any]:
+    """The history of a run that has made these files."""
+    items = [{"filename": name, "subfolder": "a b", "type": kind} for name, kind in files]
+    return {"outputs": {"9": {key: items, "animated": [True], "text": ["done"]}}, "status": {"status_str": "success"}}
+
+
+def ended(history: dict[str, Any]) -> Comfyui:
+    """A server at which a run has ended so."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        empty: dict[str, Any] = {"queue_running": [], "queue_pending": []}
+        return httpx.Response(200, json=empty if request.url.path == "/queue" else {"run": history})
+
+    return Comfyui("http://sim", Credentials(api_key="k"), httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+
+
+@pytest.mark.parametrize("key", ["images", "gifs", "audio", "video", "result"])
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.JPG", "a.webp", "a.gif", "a.mp4", "a.webm", "a.mov", "a.flac", "a.mp3", "a.opus", "a.wav"]
+)
+async def test_a_file_is_a_result_by_its_name(name: str, key: str) -> None:
+    state = await ended(entry((name, "output"), ("b.png", "temp"), ("c.latent", "output"), key=key)).poll(
+        Job(id="run"), call()
+    )
+    assert isinstance(state, Finished)
+    (output,) = state.outputs
+    assert output.url == f"http://sim/view?filename={name}&subfolder=a+b&type=output"
+    assert output.headers == {"X-API-Key": "k"}
+
+
+@pytest.mark.parametrize("file", [("a.png", "temp"), ("mesh.glb", "output")])
+async def test_a_run_that_saves_nothing_of_use_says_what_it_made(file: tuple[str, str]) -> None:
+    with pytest.raises(ProviderRejected, match=file[0]):
+        await ended(entry(file)).poll(Job(id="run"), call())
 
 
 # What gets into it ----------------------------------------------------------------------------------------------------
@@ -180,6 +240,48 @@ async def test_files_are_uploaded_and_named_as_the_server_says(world: World[Comf
     (upload,) = world.simulator.uploads.values()
     assert upload.content == picture.path.read_bytes()
     assert world.sent()["prompt"]["1"]["inputs"]["image"] == upload.name
+    await world.made(call(CLIP, {"image": [picture]}, key="another"))
+    assert next(iter(world.simulator.uploads.values())).name == upload.name, "the same file has the same name"
+    assert len(world.simulator.uploads) == 1
+
+
+async def test_a_name_that_the_server_changes_is_the_one_that_is_used(world: World[Comfyui], files: Files) -> None:
+    await world.made(call(CLIP, {"image": [files[MediaKind.IMAGE]]}))
+    (upload,) = world.simulator.uploads.values()
+    world.simulator.uploads["comfyui", upload.id] = replace(upload, content=b"another")
+    await world.made(call(CLIP, {"image": [files[MediaKind.IMAGE]]}, key="another"))
+    assert world.sent()["prompt"]["1"]["inputs"]["image"] == upload.name.replace(".png", " (1).png")
+
+
+async def test_a_mask_is_uploaded_too(world: World[Comfyui], files: Files) -> None:
+    masked = {
+        "1": node("LoadImage", "INPUT_image", image=""),
+        "2": node("LoadImageMask", "INPUT_mask", image="", channel="red"),
+        "3": node("MaskToImage", mask=["2", 0]),
+        "4": node("SaveImage", images=["3", 0]),
+        "5": node("SaveImage", images=["1", 0]),
+    }
+    picture = files[MediaKind.IMAGE]
+    await world.made(call(masked, {"image": [picture], "mask": [picture]}))
+    sent = world.sent()["prompt"]
+    assert sent["2"]["inputs"] == {"image": sent["1"]["inputs"]["image"], "channel": "red"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("image/jpeg", ".jpg"), ("audio/mpeg", ".mp3"), ("audio/wav", ".wav"), ("video/webm", ".webm")]
+)
+async def test_uploads_are_named_as_nodes_expect(world: World[Comfyui], files: Files, kind: str, suffix: str) -> None:
+    file = Media(path=files[MediaKind.IMAGE].path, media_type=kind)
+    await world.account().submit(call(CLIP, {"image": [file]}))
+    (upload,) = world.simulator.uploads.values()
+    assert upload.name.endswith(suffix)
+
+
+async def test_nothing_is_uploaded_for_a_workflow_that_has_no_place_for_it(world: World[Comfyui], files: Files) -> None:
+    picture = files[MediaKind.IMAGE]
+    error = await refused(world, call(CLIP, {"image": [picture], "reference_images": [picture]}))
+    assert (type(error), error.field) == (InvalidInput, "input.reference_images.0")
+    assert world.simulator.uploads == {}
 
 
 async def test_several_pictures_are_numbered(world: World[Comfyui], files: Files) -> None:
@@ -189,9 +291,44 @@ async def test_several_pictures_are_numbered(world: World[Comfyui], files: Files
     }
     await world.made(call(two, {"reference_images": [files[MediaKind.IMAGE]] * 2}))
     first, second = (world.sent()["prompt"][key]["inputs"]["image"] for key in "34")
-    assert first
-    assert second
-    assert first != second
+    assert first == second != "", "the same picture is one file"
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "wanted"),
+    [
+        ("guidance", {"seed": 1, "steps": 20, "cfg": 7.0}, "cfg"),
+        ("strength", {"seed": 1, "steps": 20, "denoise": 1.0}, "denoise"),
+        ("seed", {"noise_seed": 1, "add_noise": True}, "noise_seed"),
+        ("steps", {"seed": 1, "steps": 20}, "steps"),
+        ("fps", {"frame_rate": 8, "loop_count": 0}, "frame_rate"),
+        ("prompt", {"text": "", "weight": 1}, "text"),
+        ("prompt", {"anything": ""}, "anything"),
+        ("width", {"value": 1, "unit": "px"}, "value"),
+    ],
+)
+def test_which_input_of_a_node_a_field_is(name: str, inputs: dict[str, Any], wanted: str) -> None:
+    graph = Graph({"1": node("Any", f"INPUT_{name}", model=["2", 0], **inputs)})
+    graph.fill(name, 5, f"input.{name}")
+    assert graph.body()["1"]["inputs"] == {"model": ["2", 0], **inputs, wanted: 5}
+
+
+def test_a_field_is_not_put_into_an_input_that_only_looks_free() -> None:
+    graph = Graph({"1": node("KSampler", "INPUT_sampler", seed=1, steps=20, sampler_name="euler")})
+    with pytest.raises(InvalidInput, match="seed, steps, sampler_name"):
+        graph.fill("sampler", "dpmpp_2m", "input.workflow_inputs.sampler")
+
+
+async def test_width_and_height_go_into_one_node(world: World[Comfyui]) -> None:
+    await world.made(call(DIFFUSION, width=128, height=96))
+    assert world.sent()["prompt"]["4"]["inputs"] == {"width": 128, "height": 96, "batch_size": 1}
+
+
+@pytest.mark.parametrize("name", ["prompt", "prompt_id", "client_id"])
+async def test_what_a_run_is_found_by_is_not_the_callers(world: World[Comfyui], name: str) -> None:
+    error = await refused(world, replace(call(), options={name: "mine"}))
+    assert (type(error), error.field) == (InvalidInput, f"provider_options.{name}")
+    assert world.simulator.find_jobs() == []
 
 
 async def test_options_join_what_is_sent(world: World[Comfyui]) -> None:
@@ -216,7 +353,8 @@ async def test_options_join_what_is_sent(world: World[Comfyui]) -> None:
 @pytest.mark.parametrize(
     ("workflow", "given", "field", "words"),
     [
-        ({"nodes": [], "links": []}, {}, "input.workflow", "Export (API)"),
+        ({"nodes": [], "links": []}, {}, "input.workflow", "Workflow, Export (API)"),
+        ({"last_node_id": 3, "nodes": [{"id": 3}]}, {}, "input.workflow", "Export (API)"),
         ({}, {}, "input.workflow", "no nodes"),
         ({"1": {"inputs": {}}}, {}, "input.workflow.1", "class_type"),
         ({"1": "x"}, {}, "input.workflow.1", "class_type"),
@@ -225,6 +363,7 @@ async def test_options_join_what_is_sent(world: World[Comfyui]) -> None:
         ({"1": node("EmptyImage")}, {"prompt": "a fox"}, "input.prompt", "it has no INPUT_ titles"),
         (PICTURE, {"workflow_inputs": {"colour": 1}}, "input.workflow_inputs.colour", "INPUT_colour"),
         (PICTURE, {"workflow_inputs": {"size": 64}}, "input.workflow_inputs.size", "width, height, batch_size"),
+        (PICTURE, {"workflow_inputs": {"size": {"widht": 64}}}, "input.workflow_inputs.size.widht", "no input `widht`"),
     ],
 )
 async def test_what_is_wrong_with_a_workflow_is_told_by_field(
@@ -237,6 +376,27 @@ async def test_what_is_wrong_with_a_workflow_is_told_by_field(
     assert world.simulator.record.find(kind=Kind.SUBMIT) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"workflow": {"nodes": [], "links": []}}, "workflow"),
+        ({"workflow": {"1": {}}}, "workflow.1"),
+        ({"workflow": PICTURE, "prompt": "a fox"}, "prompt"),
+        ({"workflow": PICTURE, "workflow_inputs": {"size": {"widht": 1}}}, "workflow_inputs.size.widht"),
+        ({"workflow": CLIP, "reference_images": [{"asset": f"ast_{'0' * 26}"}]}, "reference_images.0"),
+        ({"workflow": CLIP, "mask": {"asset": f"ast_{'0' * 26}"}}, "mask"),
+    ],
+)
+def test_what_is_wrong_with_a_workflow_is_told_when_it_is_submitted(given: dict[str, Any], field: str) -> None:
+    step = {"model": SPEC.id, "operation": "comfy-workflow", "input": given}
+    for path, request in (("", step), ("steps.0.", {"steps": [{"id": "main"} | step]})):
+        with pytest.raises(InvalidInput) as error:
+            plan_generation(GenerationCreate.model_validate(request), Catalog([SPEC]))
+        assert error.value.field == f"{path}input.{field}"
+    right = step | {"input": {"workflow": CLIP, "image": {"asset": f"ast_{'0' * 26}"}}}
+    assert plan_generation(GenerationCreate.model_validate(right), Catalog([SPEC])).steps
+
+
 # What the server refuses ----------------------------------------------------------------------------------------------
 
 
@@ -246,7 +406,12 @@ async def test_what_is_wrong_with_a_workflow_is_told_by_field(
         (changed(PICTURE, "1", width=0), "node 1 (EmptyImage), input width: Value 0 smaller than min of 1"),
         (changed(PICTURE, "1", width=99999), "input width: Value 99999 bigger than max"),
         (changed(PICTURE, "1", width="wide"), "input width: Failed to convert"),
-        (changed(DIFFUSION, "1", ckpt_name="other.safetensors"), "input ckpt_name: Value not in list"),
+        (
+            changed(DIFFUSION, "1", ckpt_name="other.safetensors"),
+            "input ckpt_name: Value not in list (ckpt_name: 'other.safetensors' not in ['sd15.safetensors'",
+        ),
+        (changed(CLIP, "1", image="x.png"), "input image: Custom validation failed for node (image - Invalid image"),
+        (changed(PICTURE, "2", images=["1"]), "input images: Bad linked input"),
         (changed(PICTURE, "2", images=["9", 0]), "input images: Exception when validating inner node"),
         (changed(CLIP, "3", video=["1", 0]), "input video: Return type mismatch"),
         ({"1": PICTURE["1"], "2": node("SaveImage")}, "input images: Required input is missing"),
@@ -290,6 +455,7 @@ def answering(status: int, body: object) -> Comfyui:
         (502, {"error": "proxy"}, OutcomeUnknown),
         (429, "slow down", ProviderThrottled),
         (413, "too large", ProviderRejected),
+        (500, {"error": "proxy"}, OutcomeUnknown),
         (400, {"error": {"type": "invalid_prompt", "message": "Cannot execute"}, "node_errors": {}}, ProviderRejected),
         (400, {"error": "just text"}, ProviderRejected),
         (200, {}, OutcomeUnknown),
@@ -325,15 +491,10 @@ async def test_answers_to_a_run(status: int, body: object, kind: type[GenPulseEr
     ],
 )
 async def test_how_a_run_ends(messages: list[Any], kind: type[GenPulseError], words: str) -> None:
-    entry = {"outputs": {}, "status": {"status_str": "error", "messages": messages}}
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        empty: dict[str, Any] = {"queue_running": [], "queue_pending": []}
-        return httpx.Response(200, json=empty if request.url.path == "/queue" else {"run": entry})
-
-    cloud = Comfyui("http://sim", Credentials(), httpx.AsyncClient(transport=httpx.MockTransport(answer)))
     with pytest.raises(kind) as error:
-        await cloud.poll(Job(id="run"), call())
+        await ended({"outputs": {}, "status": {"status_str": "error", "messages": messages}}).poll(
+            Job(id="run"), call()
+        )
     assert words in error.value.message
 
 
@@ -342,7 +503,34 @@ async def test_no_paths_of_the_server_in_an_error(world: World[Comfyui]) -> None
     error = await refused(world, call())
     assert type(error) is ProviderFailed
     assert "node 1 (EmptyImage)" in error.message
+    assert error.details == {"node": "1", "exception": "RuntimeError"}
     assert "/srv" not in error.message
+
+
+async def test_half_a_workflow_that_cannot_be_stopped_is_refused_all_the_same() -> None:
+    wrong = {"class_type": "X", "errors": [{"type": "x", "message": "no", "details": "y"}]}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/prompt":
+            return httpx.Response(200, json={"prompt_id": "run", "node_errors": {"3": wrong}})
+        if request.method == "POST":
+            return httpx.Response(503)
+        empty: dict[str, Any] = {"queue_running": [], "queue_pending": []}
+        return httpx.Response(200, json=empty if request.url.path == "/queue" else {})
+
+    cloud = Comfyui("http://sim", Credentials(), httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+    with pytest.raises(ProviderRejected, match=r"node 3 \(X\), input y: no"):
+        await cloud.submit(call())
+
+
+@pytest.mark.parametrize("status", [500, 502])
+async def test_a_server_that_stumbles_while_a_run_is_asked_for(world: World[Comfyui], status: int) -> None:
+    job = await world.account().submit(call())
+    assert isinstance(job, Job)
+    world.fault(type="server_error", status=status, kinds=["poll"], times=1)
+    with pytest.raises(ProviderUnavailable):
+        await world.account().poll(job, call())
+    assert isinstance(await world.account().poll(job, call()), Finished)
 
 
 # Once, and no more ----------------------------------------------------------------------------------------------------
@@ -362,9 +550,21 @@ async def test_a_repeated_call_finds_its_run(seconds: float) -> None:
         assert (await world.account().submit(call(key="another"))) != job
 
 
-async def test_a_run_that_a_restart_has_lost_is_missing(world: World[Comfyui]) -> None:
-    with pytest.raises(JobMissing, match="restarted"):
-        await world.account().poll(Job(id="00000000-0000-4000-8000-000000000000"), call())
+async def test_a_run_that_a_restart_has_lost_is_missing() -> None:
+    async with simulated(Simulated, Comfyui, seconds=8) as world:
+        job = await world.account().submit(call())
+        assert isinstance(job, Job)
+        assert await world.account().poll(job, call()) == Pending()
+        world.simulator.jobs.clear()
+        with pytest.raises(JobMissing, match="restarted"):
+            await world.account().poll(job, call())
+
+
+async def test_the_server_runs_an_id_twice_if_it_is_told_to(world: World[Comfyui]) -> None:
+    body = {"prompt": PICTURE, "prompt_id": "00000000-0000-4000-8000-000000000000"}
+    for _ in range(3):
+        assert (await world.http.post(f"{world.base_url}/prompt", json=body)).is_success
+    assert len(world.simulator.find_jobs()) == 3, "a call that is sent again is a second run"
 
 
 async def test_a_server_that_is_down(world: World[Comfyui]) -> None:
@@ -422,24 +622,116 @@ async def served(simulator: Simulator) -> AsyncIterator[str]:
             await running
 
 
-async def test_progress_is_told_on_the_socket() -> None:
+@asynccontextmanager
+async def running(
+    workflow: Workflow, address: str, clock: ManualClock, http: httpx.AsyncClient
+) -> AsyncIterator[tuple[Comfyui, Job]]:
+    """A run that has begun, at a server of one's own."""
+    cloud = Comfyui(f"http://{address}/comfyui", Credentials(), http)
+    job = await cloud.submit(call(workflow))
+    assert isinstance(job, Job)
+    assert await cloud.poll(job, call()) == Pending(), "it waits"
+    clock.advance(2)
+    yield cloud, job
+
+
+async def told(cloud: Comfyui, job: Job) -> float:
+    """The next share that is told of."""
+    async with asyncio.timeout(10):
+        while True:
+            state = await cloud.poll(job, call())
+            assert isinstance(state, Pending)
+            if state.fraction is not None:
+                return state.fraction
+            await asyncio.sleep(0.02)
+
+
+async def test_progress_is_told_on_the_socket_however_rare_steps_are() -> None:
     clock = ManualClock(1_790_000_000)
     simulator = Simulator(Settings(seconds_per_job=8), clock=clock)
-    async with served(simulator) as address, httpx.AsyncClient() as http:
-        cloud = Comfyui(f"http://{address}/comfyui", Credentials(), http)
-        job = await cloud.submit(call())
-        assert isinstance(job, Job)
-        assert await cloud.poll(job, call()) == Pending(), "it waits"
-        clock.advance(4)
-        state = await cloud.poll(job, call())
-        assert isinstance(state, Pending)
-        assert state.fraction is not None
-        assert 0 < state.fraction < 1
+    async with (
+        served(simulator) as address,
+        httpx.AsyncClient() as http,
+        running(DIFFUSION, address, clock, http) as (cloud, job),
+    ):
+        assert await cloud.poll(job, call()) == Pending(), "nothing has happened since we listen"
+        fractions = []
+        for _ in range(5):
+            clock.advance(1)  # and no more until the next: whoever listens for a moment only would miss it
+            fractions.append(await told(cloud, job))
+            assert await cloud.poll(job, call()) == Pending(), "each is told once"
+        assert fractions == sorted(fractions)
+        assert 0 < fractions[0] < fractions[-1] < 1
         clock.advance(8)
         assert isinstance(await cloud.poll(job, call()), Finished)
 
 
-async def test_the_socket_tells_a_run_and_shows_previews() -> None:
+async def test_workers_that_ask_for_one_run_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genpulse.providers.comfyui.progress._LISTEN_SECONDS", 1.2)
+    clock = ManualClock(1_790_000_000)
+    simulator = Simulator(Settings(seconds_per_job=8), clock=clock)
+    async with (
+        served(simulator) as address,
+        httpx.AsyncClient() as http,
+        running(DIFFUSION, address, clock, http) as (cloud, job),
+    ):
+        other = Comfyui(f"http://{address}/comfyui", Credentials(), http)
+        for one in (cloud, other, cloud):
+            await one.poll(job, call())
+            clock.advance(0.9)
+            assert 0 < await told(one, job) < 1
+
+
+@pytest.mark.parametrize("kind", ["refused", "closed", "noise"])
+async def test_a_socket_that_is_of_no_use_keeps_nothing_back(kind: str) -> None:
+    async def noise(socket: websockets.ServerConnection) -> None:
+        for frame in (
+            "{",
+            b"\0\0\0\1",
+            '{"type": "progress_state"}',
+            '{"type": "progress_state", "data": {"nodes": 1}}',
+        ):
+            await socket.send(frame if kind == "noise" else "")
+        await socket.close()
+
+    async with websockets.serve(noise, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        progress = Progress(f"http://127.0.0.1:{1 if kind == 'refused' else port}", {})
+        assert await progress.of("run", nodes=3) is None
+        assert await progress.of("run", nodes=3) is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "total", "share"),
+    [
+        ({"1": {"value": 1, "max": 1, "state": "finished"}}, 4, 0.25),
+        ({"1": {"value": 1, "max": 1}, "2": {"value": 5, "max": 20, "state": "running"}}, 5, 0.25),
+        ({"1": {"value": 0, "max": 0, "state": "finished"}, "2": {"value": 3, "max": 2}}, 0, 1.0),
+        ({}, 0, 0.0),
+    ],
+)
+async def test_a_share_is_of_all_nodes_that_run(nodes: dict[str, Any], total: int, share: float) -> None:
+    async def tell(socket: websockets.ServerConnection) -> None:
+        for run_id in ("another", "run"):
+            data = {"prompt_id": run_id, "nodes": nodes if run_id == "run" else {"9": {"value": 1, "max": 9}}}
+            await socket.send(json.dumps({"type": "progress_state", "data": data}))
+        await socket.wait_closed()
+
+    async with websockets.serve(tell, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        assert await Progress(f"http://127.0.0.1:{port}", {}).of("run", nodes=total) == share
+
+
+def test_the_nodes_that_run_are_those_behind_the_outputs() -> None:
+    idle = DIFFUSION | {"8": node("EmptyImage"), "9": node("SaveImage", images=["8", 0])}
+    item = [0, "run", idle, {}, ["7"]]
+    assert Queue(queue_running=[item], queue_pending=[]).nodes("run") == 7
+    assert Queue(queue_running=[item], queue_pending=[]).nodes("another") == 0
+    assert Queue(queue_running=[[0, "run"]], queue_pending=[]).nodes("run") == 0
+
+
+@pytest.mark.parametrize("with_metadata", [False, True])
+async def test_the_socket_tells_a_run_and_shows_previews(with_metadata: bool) -> None:
     clock = ManualClock(1_790_000_000)
     simulator = Simulator(Settings(seconds_per_job=8), clock=clock)
     async with (
@@ -450,7 +742,10 @@ async def test_the_socket_tells_a_run_and_shows_previews() -> None:
     ):
         for one in (ours, theirs):
             assert json.loads(await one.recv())["type"] == "status"
-        await http.post("/prompt", json={"prompt": PICTURE, "client_id": "me"})
+        if with_metadata:
+            await ours.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
+            assert json.loads(await ours.recv())["type"] == "feature_flags"
+        await http.post("/prompt", json={"prompt": DIFFUSION, "client_id": "me"})
         clock.advance(4)
         kinds: list[str] = []
         preview = b""
@@ -461,11 +756,11 @@ async def test_the_socket_tells_a_run_and_shows_previews() -> None:
                     preview = frame
                     clock.advance(8)
                     continue
-                told = json.loads(frame)
-                kinds.append("end" if told["data"].get("node", "") is None else told["type"])
-        assert kinds[:3] == ["execution_start", "execution_cached", "executing"]
+                message = json.loads(frame)
+                kinds.append("end" if message["data"].get("node", "") is None else message["type"])
+        assert kinds[:5] == ["execution_start", "execution_cached", "progress_state", "executing", "progress"]
         assert kinds[-3:] == ["executed", "execution_success", "end"]
-        assert preview[:8] == b"\0\0\0\1\0\0\0\2"
-        assert preview[8:12] == b"\x89PNG"
+        assert preview[:4] == (b"\0\0\0\4" if with_metadata else b"\0\0\0\1")
+        assert b"\x89PNG" in preview
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(theirs.recv(), 0.2)

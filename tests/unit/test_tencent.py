@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from genpulse.catalog import Catalog
 from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
@@ -23,6 +24,7 @@ from genpulse.errors import (
     ProviderRejected,
     ProviderThrottled,
     ProviderUnavailable,
+    UnknownModel,
 )
 from genpulse.planning.inputs import check_input
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Output, Pending
@@ -35,7 +37,7 @@ from genpulse.simulator.wire import Kind
 from tests.clouds import World, input_files, simulated
 
 SPECS = {spec.name: spec for spec in cloud_models(["tencent"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+ALL = [(spec, operation) for spec in SPECS.values() if not spec.retires_at for operation in spec.operations]
 TEXT, PICTURE = Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO
 VALUES: dict[str, Any] = {
     "prompt": "a fox",
@@ -49,9 +51,9 @@ VALUES: dict[str, Any] = {
 }
 #: One of each interface.
 VOD, VOD_PICTURE, JOB, HUB, HUB_TASK = "kling-3.0", "kling-image-3.0", "vclm-kling-3.0", "hy-video-1.5", "yt-video-2.0"
-PRO = "text-to-image-pro"
+PRO, HUB_PICTURE_TASK, MPS = "text-to-image-pro", "hy-image-3.0-task", "mps-upscale"
 SYNC = ["refine-image", "enhance-image", "hy-image-3.0", "ci-super-resolution"]
-TASKS = [VOD, VOD_PICTURE, JOB, PRO, HUB, HUB_TASK]
+TASKS = [VOD, VOD_PICTURE, JOB, PRO, HUB, HUB_TASK, HUB_PICTURE_TASK, MPS]
 Files = dict[MediaKind, Media]
 
 
@@ -64,9 +66,7 @@ async def world() -> AsyncIterator[World[Tencent]]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     made = input_files(tmp_path_factory.mktemp("inputs"))
-    sound = made[MediaKind.AUDIO]
-    open_sound = Media(path=sound.path, media_type=sound.media_type, url="https://files.example/input.wav")
-    return made | {MediaKind.AUDIO: open_sound}
+    return made | {MediaKind.AUDIO: replace(made[MediaKind.AUDIO], url="https://files.example/input.wav")}
 
 
 def call(
@@ -94,11 +94,15 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     sized = "width" in fields
     if sized:
         fields = {name: field for name, field in fields.items() if name not in ("aspect_ratio", "resolution")}
+    rules = spec.operations[operation].images
     media = {
         name: [files[MEDIA_FIELDS[name]]]
         for name, field in fields.items()
         if name in MEDIA_FIELDS and field.type != "boolean"
     }
+    for name in media:
+        if name in rules and rules[name].by_url_only:
+            media[name] = [replace(media[name][0], url="https://files.example/input.png")]
     given: dict[str, Any] = {}
     for name, field in fields.items():
         if field.type == "boolean":
@@ -322,6 +326,109 @@ async def test_tokenhub_is_sent_what_each_family_wants(world: World[Tencent], fi
     assert world.sent()["resolution"] == "1280:720"
 
 
+async def test_pictures_as_tasks_of_tokenhub(world: World[Tencent], files: Files) -> None:
+    picture = files[MediaKind.IMAGE]
+    media = {"image": [picture], "reference_images": [replace(picture, url="https://files.example/a.png")]}
+    asked = call(HUB_PICTURE_TASK, Operation.IMAGE_TO_IMAGE, media, prompt="a fox", width=1280, height=720, seed=3)
+    state = await world.made(replace(asked, options={"logo_add": 0}))
+    assert world.sent() == {
+        "model": "hy-image-v3.0",
+        "prompt": "a fox",
+        "images": [picture.data_url(), "https://files.example/a.png"],
+        "resolution": "1280:720",
+        "seed": 3,
+        "logo_add": 0,
+    }
+    assert world.sent(Kind.POLL) == {"model": "hy-image-v3.0", "id": world.simulator.find_jobs()[0].id}
+    assert len(state.outputs) == 1
+    await world.made(call("hy-video-1.5-task", TEXT, prompt="a fox", resolution="1080p"))
+    assert world.sent() == {"model": "hy-video-1.5", "prompt": "a fox", "resolution": "1080p"}
+
+
+async def test_pictures_that_a_task_of_tokenhub_tells_as_a_list() -> None:
+    told = {"status": "completed", "data": [{"url": "https://x/1"}, {"url": "https://x/2"}]}
+    state = await answering(200, told).poll(Job(id="1"), call(HUB_PICTURE_TASK))
+    assert isinstance(state, Finished)
+    assert [output.url for output in state.outputs] == ["https://x/1", "https://x/2"]
+
+
+async def test_a_background_is_replaced_by_link(world: World[Tencent], files: Files) -> None:
+    picture = files[MediaKind.IMAGE]
+    asked = call("replace-background", None, {"image": [picture]}, prompt="a beach", width=1920, height=1080)
+    error = await refused(world, asked)
+    assert (type(error), error.field) == (InvalidInput, "image")
+    link = "https://files.example/a.png"
+    await world.made(replace(asked, media={"image": [replace(picture, url=link)]}))
+    assert world.sent() == {
+        "ProductUrl": link,
+        "Prompt": "a beach",
+        "Resolution": "1920:1080",
+        "RspImgType": "url",
+    }
+
+
+async def test_a_picture_is_enlarged_by_mps(world: World[Tencent], files: Files) -> None:
+    asked = call("mps-upscale-ultra", None, {"image": [files[MediaKind.IMAGE]]}, scale=1.5)
+    job = await world.account().submit(asked)
+    assert isinstance(job, Job)
+    (stored,) = world.simulator.uploads.values()
+    place = {"Bucket": "sim-1250000000", "Region": "ap-guangzhou"}
+    assert world.sent() == {
+        "InputInfo": {"Type": "COS", "CosInputInfo": place | {"Object": f"/{stored.name}"}},
+        "OutputStorage": {"Type": "COS", "CosOutputStorage": place},
+        "OutputDir": "/genpulse/made/",
+        "ImageTask": {
+            "EnhanceConfig": {
+                "AdvancedSuperResolutionConfig": {"Switch": "ON", "Type": "ultra", "Mode": "percent", "Percent": 1.5}
+            }
+        },
+    }
+    assert isinstance(await world.account().poll(job, asked), Finished)
+    (made,) = world.simulator.find_jobs()
+    assert (made.media[0].width, made.media[0].height) == (384, 384)
+    assert world.simulator.uploads == {}, "it is in the bucket only as long as it is needed"
+
+
+@pytest.mark.parametrize(("kinds", "left"), [(["submit"], 0), (["poll"], 1)])
+async def test_what_mps_refuses_does_not_stay_in_the_bucket(
+    world: World[Tencent], files: Files, kinds: list[str], left: int
+) -> None:
+    world.fault(type="rate_limited", kinds=kinds)
+    with pytest.raises(ProviderThrottled):
+        await world.made(least(MPS, files))
+    assert len(world.simulator.uploads) == left
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"ErrMsg": "InternalError", "Message": "no"},
+        {"ImageProcessTaskResultSet": [{"Status": "SUCCESS"}, {"Status": "FAIL", "Message": "no"}]},
+        {"ImageProcessTaskResultSet": [{"Status": "SUCCESS", "ErrMsg": "InternalError", "Message": "no"}]},
+    ],
+)
+async def test_a_finished_task_of_mps_may_have_failed(detail: dict[str, Any]) -> None:
+    cloud = answering(200, {"Response": {"Status": "FINISH"} | detail})
+    with pytest.raises(ProviderFailed, match="no"):
+        await cloud.poll(Job(id="1", handle={"path": "/x"}), call(MPS))
+
+
+@pytest.mark.parametrize(
+    ("name", "successor"),
+    [
+        ("hunyuan-image", "hy-image-3.0"),
+        ("hunyuan-image-chat", "hy-image-3.0"),
+        ("hunyuan-image-lite", "hy-image-lite"),
+        ("hunyuan-video", "hy-video-1.5"),
+    ],
+)
+def test_who_asks_for_what_is_gone_is_told_what_to_use(name: str, successor: str) -> None:
+    with pytest.raises(UnknownModel, match=f"retired on 2026-09-30.*tencent/{successor}"):
+        Catalog(SPECS.values()).get(f"tencent/{name}")
+    assert successor in SPECS
+    assert not SPECS[successor].retires_at
+
+
 async def test_a_picture_is_in_the_bucket_only_while_it_is_processed(world: World[Tencent], files: Files) -> None:
     picture = files[MediaKind.IMAGE]
     await world.made(call("ci-super-resolution", None, {"image": [picture]}, scale=4))
@@ -422,7 +529,7 @@ async def test_files_that_are_too_large_together(world: World[Tencent], tmp_path
 # Errors ---------------------------------------------------------------------------------------------------------------
 
 CODES: list[tuple[str, type[GenPulseError]]] = [
-    ("ActionOffline", ProviderRejected),
+    ("ActionOffline", ProviderQuotaSpent),
     ("AuthFailure.InvalidAuthorization", ProviderAuthFailed),
     ("AuthFailure.InvalidSecretId", ProviderAuthFailed),
     ("AuthFailure.MFAFailure", ProviderAuthFailed),
@@ -735,7 +842,7 @@ async def test_a_task_goes_through_its_states(files: Files, model: str) -> None:
         assert isinstance(await cloud.poll(job, asked), Finished)
 
 
-@pytest.mark.parametrize(("model", "fraction"), [(VOD, 0.4), (HUB_TASK, 0.5), (JOB, None)])
+@pytest.mark.parametrize(("model", "fraction"), [(VOD, 0.4), (HUB_TASK, 0.5), (MPS, 0.5), (JOB, None)])
 async def test_how_far_it_is(files: Files, model: str, fraction: float | None) -> None:
     async with simulated(Simulated, Tencent, seconds=8) as world:
         asked = least(model, files)
@@ -764,7 +871,7 @@ async def test_done_without_a_file_is_passed_on(world: World[Tencent], files: Fi
 
 LOSSES = [
     (model, fault)
-    for model in (JOB, PRO, HUB, HUB_TASK, "refine-image", "hy-image-3.0", "ci-super-resolution")
+    for model in (JOB, PRO, HUB, HUB_TASK, HUB_PICTURE_TASK, MPS, "refine-image", "hy-image-3.0", "ci-super-resolution")
     for fault in ("lost_answer", "malformed", "hung", "connection_reset")
     if (model, fault) != ("ci-super-resolution", "malformed")  # half a file shows only when it is read
 ]

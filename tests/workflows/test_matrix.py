@@ -78,7 +78,7 @@ async def _outcome(house: House, family: str, fault: dict[str, Any]) -> str:
     cloud = _cloud(family)
     before = len(house.world.find_jobs(cloud=cloud))
     house.world.faults.put(cloud, FAULTS.validate_python([fault]))
-    deadline = 600 if fault["type"] == "stuck" else 86400
+    deadline = 120 if fault["type"] == "stuck" else 86400  # each poll until then takes a second of real time
     ticket = await house.accept(**FAMILIES[family], deadline_seconds=deadline)
     with suppress(WorkflowFailureError):
         await (await house.start(ticket)).result()

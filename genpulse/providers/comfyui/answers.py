@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from genpulse.errors import GenPulseError, ProviderFailed, ProviderRejected
+from genpulse.providers.comfyui.graph import behind
 from genpulse.providers.wire import Answer
 
 _MOST_ERRORS = 5
-_MEDIA = ("image/", "video/", "audio/")
+_MOST_TEXT = 300
+#: By these names the nodes of a server know files; Python's own table differs from machine to machine.
+SUFFIXES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".mov": "video/quicktime",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".m4a": "audio/mp4",
+}
 
 
 class _Error(BaseModel):
@@ -25,6 +43,11 @@ class _Error(BaseModel):
     @property
     def input(self) -> str:
         return str(self.extra_info.get("input_name", self.details))
+
+    def told(self) -> str:
+        """The message names the kind of error; which value, file or list it was stands in the details, if anywhere."""
+        more = self.details.strip()[:_MOST_TEXT]
+        return f"input {self.input}: {self.message}" + (f" ({more})" if more not in ("", self.input) else "")
 
 
 class NodeErrors(BaseModel):
@@ -62,8 +85,7 @@ class File(BaseModel):
 
     @property
     def is_result(self) -> bool:
-        kind, _ = mimetypes.guess_type(self.filename)
-        return self.type == "output" and bool(kind) and str(kind).startswith(_MEDIA)
+        return self.type == "output" and PurePosixPath(self.filename).suffix.lower() in SUFFIXES
 
 
 class _Status(BaseModel):
@@ -77,15 +99,27 @@ class Entry(BaseModel):
     outputs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     status: _Status = Field(default_factory=_Status)
 
-    def files(self) -> Iterator[File]:
-        """What was made, node by node; the kind of a file is told by its name, not by where it stands."""
+    def results(self) -> list[File]:
+        """What was saved, node by node; the kind of a file is told by its name, not by where it stands.
+
+        Raises ProviderRejected where there are files, but none that could be a result.
+        """
+        files = list(self._files())
+        results = [file for file in files if file.is_result]
+        if files and not results:
+            names = ", ".join(file.filename for file in files[:_MOST_ERRORS])
+            raise ProviderRejected(
+                f"comfyui: the run saved no picture, video or sound, and made only {names}; previews have to be saved, "
+                "as by SaveImage."
+            )
+        return results
+
+    def _files(self) -> Iterator[File]:
         for made in self.outputs.values():
             for several in made.values():
                 for one in several if isinstance(several, list) else ():
                     if isinstance(one, dict) and "filename" in one:
-                        file = File.model_validate(one)
-                        if file.is_result:
-                            yield file
+                        yield File.model_validate(one)
 
     def failure(self) -> GenPulseError | None:
         """What it ended with, unless well. Tracebacks have the server's paths in them and are left out."""
@@ -96,7 +130,7 @@ class Entry(BaseModel):
                 where = f"node {told.get('node_id')} ({told.get('node_type')})"
                 kind = str(told.get("exception_type", ""))
                 said = str(told.get("exception_message", "")).strip() or kind or "failed"
-                return ProviderFailed(f"comfyui: {where}: {said}", exception=kind)
+                return ProviderFailed(f"comfyui: {where}: {said}", node=str(told.get("node_id")), exception=kind)
         return ProviderFailed("comfyui: the run failed.") if self.status.status_str == "error" else None
 
 
@@ -123,6 +157,14 @@ class Queue(BaseModel):
     def runs(self, job_id: str) -> bool:
         return any(job_id in item[1:2] for item in self.queue_running)
 
+    def nodes(self, job_id: str) -> int:
+        """How many nodes the running one is made of."""
+        for item in self.queue_running:
+            match item:
+                case [_, id_, dict(workflow), _, list(outputs), *_] if id_ == job_id:
+                    return len(behind(outputs, workflow))
+        return 0
+
 
 class Nothing(BaseModel):
     """Many answers are empty."""
@@ -135,7 +177,7 @@ class Nothing(BaseModel):
 
 def refused(answer: Answer) -> GenPulseError | None:
     """A workflow that is not accepted, with the nodes and inputs that are at fault."""
-    if answer.status == 500 and not isinstance(answer.data, dict):
+    if answer.status == 500 and answer.headers.get("Content-Type", "").startswith("text/plain"):  # no proxy's page
         return ProviderRejected("comfyui: a node crashed while the workflow was checked.")
     if answer.status != 400:
         return None
@@ -144,14 +186,15 @@ def refused(answer: Answer) -> GenPulseError | None:
     except ValidationError:
         return None
     where = refusal.error.extra_info.get("node_id")
-    said = told(refusal.node_errors) or refusal.error.message + (f" (node {where})" if where else "")
+    more = f"node {where}" if where else refusal.error.details[:_MOST_TEXT]
+    said = told(refusal.node_errors) or refusal.error.message + (f" ({more})" if more else "")
     return ProviderRejected(f"comfyui: {said}", error_type=refusal.error.type)
 
 
 def told(nodes: Mapping[str, NodeErrors]) -> str:
     """The first errors of nodes in a clause each, or nothing."""
     each = (
-        f"node {node_id} ({node.class_type}), input {error.input}: {error.message}"
+        f"node {node_id} ({node.class_type}), {error.told()}"
         for node_id, node in nodes.items()
         for error in node.errors
     )

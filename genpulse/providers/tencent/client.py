@@ -1,4 +1,4 @@
-"""The client: five services behind a pair of keys, and TokenHub behind a key of its own."""
+"""The client: six services behind a pair of keys, and TokenHub behind a key of its own."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import httpx
 
 from genpulse.errors import ProviderAuthFailed
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Pending, Provider
+from genpulse.providers.tencent.bucket import Bucket, Place
 from genpulse.providers.tencent.hub import Hub
 from genpulse.providers.tencent.jobs import Jobs
 from genpulse.providers.tencent.model import Product, wire_of
+from genpulse.providers.tencent.mps import Mps
 from genpulse.providers.tencent.pictures import Pictures
 from genpulse.providers.tencent.process import Process
 from genpulse.providers.tencent.vod import Vod
 
-Part = TypeVar("Part", Vod, Jobs, Pictures, Process, Hub)
+Part = TypeVar("Part", Vod, Jobs, Pictures, Process, Mps, Hub)
 
 _OWN_HOSTS = "tencentcloudapi.com"
 _HUB = "https://tokenhub.tencentmaas.com"
 _REGION = "ap-guangzhou"
 _PAIR = "access_key and secret_key"
+_BUCKET = f"{_PAIR}, and `bucket` in the options,"
 _VOD = frozenset({Product.VOD_VIDEO, Product.VOD_IMAGE})
 
 
@@ -40,12 +43,16 @@ class Tencent(Provider):
         self._jobs: Jobs | None = None
         self._pictures: Pictures | None = None
         self._process: Process | None = None
+        self._mps: Mps | None = None
         if credentials.access_key and credentials.secret_key:
             keys = (credentials.access_key, credentials.secret_key)
             self._vod = Vod(hosts.of("vod"), client, keys=keys, sub_app=options.get("sub_app_id"))
             self._jobs = Jobs(hosts.of("vclm"), client, keys=keys, region=region)
             self._pictures = Pictures(hosts.of("aiart"), hosts.of("tiia"), client, keys=keys, region=region)
-            self._process = Process(hosts.bucket(bucket, region), client, keys=keys) if bucket else None
+            if bucket:
+                store = Bucket(Place(url=hosts.bucket(bucket, region), name=bucket, region=region), client, keys=keys)
+                self._process = Process(store)
+                self._mps = Mps(hosts.of("mps"), client, keys=keys, region=region, bucket=store)
 
     def remembers_key(self, call: ModelCall) -> bool:
         """VOD refuses a second request with the same `SessionId`, and then the first one's task is looked up."""
@@ -62,7 +69,9 @@ class Tencent(Provider):
             case Product.PICTURE_JOB:
                 return await _needed(self._pictures, _PAIR).submit(call)
             case Product.PROCESS:
-                return await _needed(self._process, f"{_PAIR}, and `bucket` in the options,").make(call)
+                return await _needed(self._process, _BUCKET).make(call)
+            case Product.MPS:
+                return await _needed(self._mps, _BUCKET).submit(call)
         return await _needed(self._hub, "api_key").submit(call)
 
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:
@@ -73,6 +82,8 @@ class Tencent(Provider):
                 return await _needed(self._jobs, _PAIR).poll(job)
             case Product.PICTURE_JOB:
                 return await _needed(self._pictures, _PAIR).poll(job, call)
+            case Product.MPS:
+                return await _needed(self._mps, _BUCKET).poll(job)
         return await _needed(self._hub, "api_key").poll(job, call)
 
 

@@ -50,6 +50,7 @@ _CODES: dict[str, Kind] = dict(
         *_all(ProviderQuotaSpent, "FailedOperation.ServiceNotActivated FailedOperation.ServiceStop"),
         *_all(ProviderQuotaSpent, "FailedOperation.ServiceStopArrears FailedOperation.ResourcePackExhausted"),
         *_all(ProviderQuotaSpent, "FailedOperation.FreeResourcePackExhausted FailedOperation.UserUnAuthError"),
+        *_all(ProviderQuotaSpent, "ActionOffline"),
         *_all(ProviderAuthFailed, "AuthFailure UnauthorizedOperation FailedOperation.InvalidVodUser"),
         *_all(ProviderAuthFailed, "FailedOperation.InvalidAccount FailedOperation.NoPrivileges"),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
+from genpulse.providers.base import Finished, Job, Media, ModelCall, Output, Pending
 from genpulse.providers.tencent.api3 import PATIENCE
 from genpulse.providers.tencent.errors import HubError, hub_failure, refused_by_hub
 from genpulse.providers.tencent.model import ModelWire, Product, wire_of, with_options
@@ -16,7 +16,8 @@ from genpulse.providers.wire import Wire
 
 _PICTURE = "/v1/wand/hunyuan-image/v3-generation"
 _VIDEO = "/v1/wand/hunyuan-video"
-_LITE, _TASK = "/v1/api/image/lite", "/v1/api/video"
+_LITE = "/v1/api/image/lite"
+_TASKS = {Product.HUB_TASK: "/v1/api/video", Product.HUB_PICTURE_TASK: "/v1/api/image"}
 
 
 class _Status(StrEnum):
@@ -69,6 +70,14 @@ class TaskRequest(BaseModel):
     resolution: str | None = None
 
 
+class PictureTaskRequest(BaseModel):
+    model: str
+    prompt: str
+    images: list[str] | None = None
+    resolution: str | None = None
+    seed: int | None = None
+
+
 class _Pictures(BaseModel):
     data: list[_Link]
 
@@ -86,12 +95,12 @@ class _Submitted(_Id):
 
 
 class _Found(BaseModel):
-    """`videos` in one family and `data` in the other."""
+    """`videos` in one family, `data` in the other: one link to a video, a list of them to pictures."""
 
     status: str
     progress: float | None = None
     videos: list[_Link] | None = None
-    data: _Link | None = None
+    data: _Link | list[_Link] | None = None
     usage: dict[str, Any] | None = None
     error: HubError | None = None
 
@@ -109,8 +118,8 @@ class Hub:
         match wire.product:
             case Product.HUB_VIDEO:
                 return Job(id=(await self._wire.pay("POST", f"{_VIDEO}/generation", _Accepted, json=body)).task_id)
-            case Product.HUB_TASK:
-                return Job(id=(await self._wire.pay("POST", f"{_TASK}/submit", _Submitted, json=body)).id)
+            case Product.HUB_TASK | Product.HUB_PICTURE_TASK as product:
+                return Job(id=(await self._wire.pay("POST", f"{_TASKS[product]}/submit", _Submitted, json=body)).id)
         path = _LITE if wire.product is Product.HUB_LITE else _PICTURE
         made = await self._wire.pay("POST", path, _Pictures, json=body, timeout=PATIENCE)
         return Finished(outputs=[Output(url=one.url) for one in made.data])
@@ -121,12 +130,12 @@ class Hub:
             found = await self._wire.ask("GET", f"{_VIDEO}/tasks/{job.id}", _Found)
         else:
             asked = {"model": wire.model, "id": job.id}
-            found = await self._wire.ask("POST", f"{_TASK}/query", _Found, json=asked)
+            found = await self._wire.ask("POST", f"{_TASKS[wire.product]}/query", _Found, json=asked)
         if found.status in _FAILED:
             raise hub_failure(found.error or HubError(message=f"the task is {found.status}"))
         if found.status not in _DONE:
             return Pending(fraction=found.progress / 100 if found.progress else None)
-        links = found.videos or ([found.data] if found.data else [])
+        links = found.videos or (found.data if isinstance(found.data, list) else [found.data] if found.data else [])
         usage = {name: value for name, value in (found.usage or {}).items() if isinstance(value, int | float)}
         return Finished(outputs=[Output(url=one.url) for one in links], usage=usage)
 
@@ -139,18 +148,29 @@ def _body(call: ModelCall, wire: ModelWire) -> dict[str, Any]:
             request = LiteRequest(model=wire.model, prompt=call.input["prompt"], resolution=_size(call, ":"))
         case Product.HUB_VIDEO:
             request = _video(call, wire)
+        case Product.HUB_PICTURE_TASK:
+            request = _picture_task(call, wire)
         case _:
             request = _task(call, wire)
     return request.model_dump(exclude_none=True)
 
 
 def _picture(call: ModelCall, wire: ModelWire) -> PictureRequest:
-    files = [file for name in ("image", "reference_images") for file in call.media.get(name, ())]
     return PictureRequest(
         model=wire.model,
         prompt=call.input["prompt"],
-        images=[file.url or file.base64() for file in files] or None,
+        images=[file.url or file.base64() for file in _sources(call)] or None,
         size=_size(call, "x"),
+        seed=call.input.get("seed"),
+    )
+
+
+def _picture_task(call: ModelCall, wire: ModelWire) -> PictureTaskRequest:
+    return PictureTaskRequest(
+        model=wire.model,
+        prompt=call.input["prompt"],
+        images=[file.url_or_data() for file in _sources(call)] or None,
+        resolution=_size(call, ":"),
         seed=call.input.get("seed"),
     )
 
@@ -176,6 +196,10 @@ def _task(call: ModelCall, wire: ModelWire) -> TaskRequest:
         image=_Link(url=first.url_or_data()) if first else None,
         resolution=call.input.get("resolution"),
     )
+
+
+def _sources(call: ModelCall) -> list[Media]:
+    return [file for name in ("image", "reference_images") for file in call.media.get(name, ())]
 
 
 def _size(call: ModelCall, between: str) -> str | None:

@@ -24,7 +24,9 @@ class Product(StrEnum):
     HUB_LITE = "hub-lite"
     HUB_VIDEO = "hub-video"
     HUB_TASK = "hub-task"
+    HUB_PICTURE_TASK = "hub-picture-task"
     PROCESS = "process"
+    MPS = "mps"
 
 
 class ModelWire(BaseModel):

@@ -12,20 +12,23 @@ from genpulse.errors import InvalidInput
 from genpulse.providers.base import Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.tencent.api3 import Api, Pascal
 from genpulse.providers.tencent.errors import failure
-from genpulse.providers.tencent.model import needed, wire_of, with_options
+from genpulse.providers.tencent.model import link, needed, wire_of, with_options
 
-_ENHANCE = "EnhanceImage"
+_ENHANCE, _BACKGROUND = "EnhanceImage", "ReplaceBackground"
 _FAILED, _DONE, _MADE = "4", "5", "Success"
 _MOST_TEXT = {"aiart": 6_000_000, _ENHANCE: 4_000_000}  # of base64
 
 
 class PictureRequest(Pascal):
-    """`Ratio`, `Mask` and `Prompt` are each one action's own."""
+    """Each action takes some of them; one has another name for its picture, and takes a link alone."""
 
-    input_image: str
+    input_image: str | None = None
+    product_url: str | None = None
     ratio: str | None = None
     mask: str | None = None
     prompt: str | None = None
+    negative_prompt: str | None = None
+    resolution: str | None = None
     rsp_img_type: str = "url"
 
 
@@ -78,20 +81,22 @@ class Pictures:
         wire = wire_of(call)
         if wire.action == _ENHANCE:
             return await self._enhance(call)
-        mask = call.one("mask")
+        mask, by_link = call.one("mask"), wire.action == _BACKGROUND
         request = PictureRequest(
-            input_image=_sent_along(call, _MOST_TEXT["aiart"]),
+            input_image=None if by_link else _sent_along(call, _MOST_TEXT["aiart"]),
+            product_url=link(call, "image") if by_link else None,
             ratio=call.input.get("aspect_ratio"),
             mask=mask.base64() if mask else None,
             prompt=call.input.get("prompt"),
+            negative_prompt=call.input.get("negative_prompt"),
+            resolution=_size(call),
         )
         body = with_options(request.body() | wire.always, call.options)
         made = await self._aiart.pay(wire.action, _Made, body, patient=True)
         return Finished(outputs=_picture(made.result_image))
 
     async def submit(self, call: ModelCall) -> Job:
-        size = f"{call.input['width']}:{call.input['height']}" if "width" in call.input else None
-        request = JobRequest(prompt=call.input["prompt"], resolution=size)
+        request = JobRequest(prompt=call.input["prompt"], resolution=_size(call))
         wire = wire_of(call)
         body = with_options(request.body() | wire.always, call.options)
         return Job(id=(await self._aiart.pay(f"Submit{wire.action}", _Submitted, body)).job_id)
@@ -108,6 +113,10 @@ class Pictures:
         body = EnhanceRequest(image_base64=_sent_along(call, _MOST_TEXT[_ENHANCE])).body()
         made = await self._tiia.pay(_ENHANCE, _Enhanced, with_options(body, call.options), patient=True)
         return Finished(outputs=[Output(content=made.enhanced_image)] if made.enhanced_image else [])
+
+
+def _size(call: ModelCall) -> str | None:
+    return f"{call.input['width']}:{call.input['height']}" if "width" in call.input else None
 
 
 def _picture(made: str | None) -> list[Output]:

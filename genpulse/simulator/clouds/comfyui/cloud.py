@@ -1,9 +1,8 @@
-"""A ComfyUI server: queue, history, files, and the socket on which it tells how a run goes."""
+"""A ComfyUI server: queue, history and files."""
 
 from __future__ import annotations
 
 import asyncio
-import struct
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +11,16 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from genpulse.simulator.clouds.comfyui.nodes import CLASSES, faults_of, media_of
-from genpulse.simulator.core import Cloud
+from genpulse.simulator.clouds.comfyui.nodes import CLASSES, behind, faults_of, media_of
+from genpulse.simulator.clouds.comfyui.runs import filename, last_message, nodes_of, outputs_of, ran_before
+from genpulse.simulator.clouds.comfyui.socket import FEATURES, Teller
+from genpulse.simulator.core import Cloud, Upload
 from genpulse.simulator.credentials import COMFYUI
-from genpulse.simulator.jobs import File, Job, State
-from genpulse.simulator.media import Format, Media, render
+from genpulse.simulator.jobs import Job, State
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
 _VERSION = "0.38.1"
-_STEP_SECONDS = 0.05
-_PREVIEW = struct.pack(">II", 1, 2)  # a preview, PNG
 
 
 class Comfyui(Cloud):
@@ -54,7 +51,7 @@ class Comfyui(Cloud):
             Route("GET", f"{prefix}/object_info", self.object_info),
             Route("GET", f"{prefix}/object_info/{{name}}", self.object_info),
             Route("GET", f"{prefix}/features", self.features),
-            WebSocketRoute(f"{prefix}/ws", self.socket),
+            WebSocketRoute(f"{prefix}/ws", Teller(self.world).serve),
         ]
 
     # What every cloud has to say -------------------------------------------------------------------------------------
@@ -90,19 +87,30 @@ class Comfyui(Cloud):
         if not _is_uuid(run_id):
             raise _refused("invalid_prompt_id", "prompt_id must be a canonical UUID")
         broken = self._checked(workflow)
-        made = {key: media for key, media in media_of(workflow).items() if key not in broken}
+        made = [(key, media) for key, media in media_of(workflow) if key not in broken]
         number = len(self.world.find_jobs(cloud=self.name))
+        before = ran_before(workflow, self.jobs())
+        self._set_aside(run_id, number)
         job = self.create(
             call,
             id=run_id,
-            media=list(made.values()),
+            media=[media for _, media in made],
             model="workflow",
             prompt=_text_of(workflow),
             key=run_id,
             body={"prompt": workflow},
-            extra={"client": given.get("client_id"), "number": number, "nodes": list(made)},
+            extra={"client": given.get("client_id"), "number": number, "nodes": [key for key, _ in made]},
         )
+        if before is not None and not (job.failure or job.stuck):
+            job.extra["cached"] = before
+            job.seconds = 0
         return JSONResponse({"prompt_id": job.id, "number": number, "node_errors": broken})
+
+    def _set_aside(self, run_id: str, number: int) -> None:
+        """The server does not mind an id that it has had before: both run, so both must be found to have been made."""
+        before = self.world.jobs.pop((self.name, run_id), None)
+        if before is not None:
+            self.world.jobs[self.name, f"{run_id} before {number}"] = before
 
     def _checked(self, workflow: dict[str, Any]) -> dict[str, Any]:
         """The errors of nodes, by node. Raises where nothing can run at all."""
@@ -117,8 +125,7 @@ class Comfyui(Cloud):
         errors: dict[str, Any] = {}
         valid = []
         for output in outputs:
-            behind = _behind(output, workflow)
-            faults = faults_of({key: workflow[key] for key in workflow if key in behind})
+            faults = faults_of(behind([output], workflow), self._files())
             for key, found in faults.items():
                 one = {"dependent_outputs": [], "class_type": workflow[key]["class_type"], "errors": found}
                 errors.setdefault(key, one)["dependent_outputs"].append(output)
@@ -153,23 +160,16 @@ class Comfyui(Cloud):
         if state is State.CANCELLED and not job.extra.get("interrupted"):
             return None
         stamp = {"prompt_id": job.id, "timestamp": int((job.ended_at or 0) * 1000)}
-        messages: list[Any] = [["execution_start", stamp], ["execution_cached", {"nodes": [], **stamp}]]
-        messages.append(_last_message(job, state, stamp))
+        cached = list(nodes_of(job)) if "cached" in job.extra else []
+        messages: list[Any] = [["execution_start", stamp], ["execution_cached", {"nodes": cached, **stamp}]]
+        messages.append(last_message(job, state, stamp))
         done = state is State.SUCCEEDED
         return {
             "prompt": [job.extra["number"], job.id, job.body["prompt"], {"client_id": job.extra["client"]}, []],
-            "outputs": self._outputs(job) if done else {},
+            "outputs": outputs_of(job) if done else {},
             "status": {"status_str": "success" if done else "error", "completed": done, "messages": messages},
             "meta": {key: {"node_id": key, "display_node": key} for key in job.extra["nodes"]},
         }
-
-    def _outputs(self, job: Job) -> dict[str, Any]:
-        outputs = {}
-        for key, file in zip(job.extra["nodes"], job.files, strict=False):
-            kind = CLASSES[job.body["prompt"][key]["class_type"]]
-            item = {"filename": _filename(job, file), "subfolder": "", "type": "temp" if kind.temporary else "output"}
-            outputs[key] = {kind.key: [item]} | ({"animated": [True]} if kind.animated else {})
-        return outputs
 
     async def queue(self, call: Call) -> Response:  # noqa: ARG002
         jobs = [job for job in self.jobs()[::-1] if not job.hidden_calls]
@@ -208,7 +208,7 @@ class Comfyui(Cloud):
         if job is None:
             return JSONResponse({"error": "Job not found"}, 404)
         workflow = {"prompt": job.body["prompt"], "extra_data": {}}
-        return JSONResponse(_job(job) | {"outputs": self._outputs(job), "workflow": workflow})
+        return JSONResponse(_job(job) | {"outputs": outputs_of(job), "workflow": workflow})
 
     async def cancel_job(self, call: Call) -> Response:
         job = self.world.jobs.get((self.name, call.path["id"]))
@@ -226,12 +226,20 @@ class Comfyui(Cloud):
             content, name = await file.read(), file.filename or "image"
             kind = file.content_type or "application/octet-stream"
             subfolder = str(form.get("subfolder", ""))
-        taken = {one.name: one for (cloud, _), one in self.world.uploads.items() if cloud == self.name}
-        if name in taken and taken[name].content != content:
+            overwrite = form.get("overwrite") in ("true", "1")
+        folder = f"{subfolder}/" if subfolder else ""
+        taken = self._files().get(folder + name)
+        if taken is not None and taken.content != content and not overwrite:
             stem, dot, suffix = name.rpartition(".")
             name = f"{stem} (1){dot}{suffix}"
-        self.store(name=name, content_type=kind, content=content)
+        elif taken is not None:
+            del self.world.uploads[self.name, taken.id]
+        self.store(name=folder + name, content_type=kind, content=content)
         return JSONResponse({"name": name, "subfolder": subfolder, "type": "input"})
+
+    def _files(self) -> dict[str, Upload]:
+        """What nodes can load, by the name that they know it as."""
+        return {one.name: one for (cloud, _), one in self.world.uploads.items() if cloud == self.name}
 
     async def view(self, call: Call) -> Response:
         name, kind = call.query.get("filename", ""), call.query.get("type", "output")
@@ -239,12 +247,11 @@ class Comfyui(Cloud):
             return Response(status_code=400)
         for job in self.jobs():
             for file in job.files if job.state is State.SUCCEEDED else ():
-                if _filename(job, file) == name:
+                if filename(job, file) == name:
                     return _content(await asyncio.to_thread(file.read), file.content_type, name)
-        for (cloud, _), upload in self.world.uploads.items():
-            if (cloud, upload.name) == (self.name, name):
-                return _content(upload.content, upload.content_type, name)
-        return Response(status_code=404)
+        folder = f"{call.query['subfolder']}/" if call.query.get("subfolder") else ""
+        upload = self._files().get(folder + name)
+        return _content(upload.content, upload.content_type, name) if upload else Response(status_code=404)
 
     async def system_stats(self, call: Call) -> Response:  # noqa: ARG002
         system = {"os": "posix", "ram_total": 2**34, "ram_free": 2**33, "comfyui_version": _VERSION, "argv": []}
@@ -254,81 +261,10 @@ class Comfyui(Cloud):
     async def object_info(self, call: Call) -> Response:
         wanted = call.path.get("name")
         names = [name for name in CLASSES if wanted in (None, name)]
-        return JSONResponse({name: CLASSES[name].info(name) for name in names})
+        return JSONResponse({name: CLASSES[name].info(name, self._files()) for name in names})
 
     async def features(self, call: Call) -> Response:  # noqa: ARG002
-        return JSONResponse({"supports_preview_metadata": True, "max_upload_size": 100 * 2**20})
-
-    # The socket ------------------------------------------------------------------------------------------------------
-
-    async def socket(self, socket: WebSocket) -> None:
-        """Tells one client of its runs, from when it listens; what it missed is not told again."""
-        await socket.accept()
-        client = socket.query_params.get("clientId") or uuid.uuid4().hex
-        try:
-            await self._tell(socket, client)
-        except (WebSocketDisconnect, RuntimeError):
-            return
-
-    async def _tell(self, socket: WebSocket, client: str) -> None:
-        left = {"status": {"exec_info": {"queue_remaining": 0}}}
-        await socket.send_json({"type": "status", "data": left | {"sid": client}})
-        begun: set[str] = {job.id for job in self._of(client) if job.state.ended}
-        while True:
-            for job in self._of(client):
-                if job.state is State.QUEUED or job.id in begun:
-                    continue
-                if await self._tell_of(socket, job):
-                    begun.add(job.id)
-            await asyncio.sleep(_STEP_SECONDS)
-
-    def _of(self, client: str) -> list[Job]:
-        return [job for job in self.jobs()[::-1] if job.extra.get("client") == client]
-
-    async def _tell_of(self, socket: WebSocket, job: Job) -> bool:
-        """One moment of a run; true once it has ended and everything is told."""
-        stamp = {"prompt_id": job.id, "timestamp": int(self.world.clock.now() * 1000)}
-        first = next(iter(job.body["prompt"]))
-        if not job.extra.setdefault("told", False):
-            job.extra["told"] = True
-            await socket.send_json({"type": "execution_start", "data": stamp})
-            await socket.send_json({"type": "execution_cached", "data": {"nodes": [], **stamp}})
-            await socket.send_json({"type": "executing", "data": {"node": first, "prompt_id": job.id}})
-        if not job.state.ended:
-            passed = self.world.clock.now() - job.started_at
-            value = min(99, int(100 * passed / max(job.seconds * 0.75, 1e-6)))
-            node = {"value": value, "max": 100, "state": "running", "node_id": first, "prompt_id": job.id}
-            await socket.send_json({"type": "progress_state", "data": {"prompt_id": job.id, "nodes": {first: node}}})
-            await socket.send_json(
-                {"type": "progress", "data": {"value": value, "max": 100, "prompt_id": job.id, "node": first}}
-            )
-            await socket.send_bytes(_PREVIEW + render(Media(Format.PNG, 16, 16)))
-            return False
-        for key, output in self._outputs(job).items() if job.state is State.SUCCEEDED else ():
-            await socket.send_json(
-                {"type": "executed", "data": {"node": key, "display_node": key, "output": output, **stamp}}
-            )
-        name, told = _last_message(job, job.state, stamp)
-        await socket.send_json({"type": name, "data": told})
-        await socket.send_json({"type": "executing", "data": {"node": None, "prompt_id": job.id}})
-        return True
-
-
-def _last_message(job: Job, state: State, stamp: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    if state is State.SUCCEEDED:
-        return "execution_success", stamp
-    key, node = next(iter(job.body["prompt"].items()))
-    where = {"node_id": key, "node_type": node["class_type"], "executed": [], **stamp}
-    if state is State.CANCELLED:
-        return "execution_interrupted", where
-    error = {
-        "exception_message": "The simulated node failed.",
-        "exception_type": "RuntimeError",
-        "traceback": ['  File "/srv/comfyui/execution.py", line 1'],
-        "current_inputs": {},
-        "current_outputs": [],
-    }
-    return "execution_error", where | error
+        return JSONResponse(FEATURES)
 
 
 def _refused(
@@ -336,18 +272,6 @@ def _refused(
 ) -> Refusal:
     error = {"type": type_, "message": said, "details": "", "extra_info": extra or {}}
     return Refusal(400, {"error": error, "node_errors": nodes or {}})
-
-
-def _behind(output: str, workflow: dict[str, Any]) -> set[str]:
-    """A node and all that it hangs on."""
-    found, left = set(), [output]
-    while left:
-        key = left.pop()
-        if key in found or key not in workflow:
-            continue
-        found.add(key)
-        left += [one[0] for one in workflow[key].get("inputs", {}).values() if isinstance(one, list) and one]
-    return found
 
 
 def _is_uuid(text: Any) -> bool:
@@ -362,13 +286,9 @@ def _text_of(workflow: dict[str, Any]) -> str | None:
     return next((one[name] for one in inputs for name in ("text", "value") if isinstance(one.get(name), str)), None)
 
 
-def _filename(job: Job, file: File) -> str:
-    number, _, suffix = file.name.partition(".")
-    return f"{job.id}_{int(number):05}_.{suffix}"
-
-
 def _item(job: Job) -> list[Any]:
-    return [job.extra["number"], job.id, job.body["prompt"], {"client_id": job.extra["client"]}, job.extra["nodes"]]
+    outputs = list(dict.fromkeys(job.extra["nodes"]))
+    return [job.extra["number"], job.id, job.body["prompt"], {"client_id": job.extra["client"]}, outputs]
 
 
 _JOB_STATUS = {

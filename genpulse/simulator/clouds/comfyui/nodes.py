@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,9 @@ from genpulse.simulator.media import Format, Media
 _SAMPLERS = ["euler", "dpmpp_2m"]
 _SCHEDULERS = ["normal", "karras"]
 _CHECKPOINTS = ["sd15.safetensors", "sdxl.safetensors"]
-_ANY = "*"
+_FILE = "FILE"
+"""One of the files that were uploaded; shown as a list of them."""
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class NodeClass:
     def is_output(self) -> bool:
         return self.saves is not None
 
-    def info(self, name: str) -> dict[str, Any]:
-        required = {key: [kind, options] if options else [kind] for key, (kind, options) in self.inputs.items()}
+    def info(self, name: str, files: Collection[str]) -> dict[str, Any]:
+        shown = {key: (sorted(files) if kind == _FILE else kind, more) for key, (kind, more) in self.inputs.items()}
+        required = {key: [kind, options] if options else [kind] for key, (kind, options) in shown.items()}
         return {
             "input": {"required": required},
             "input_order": {"required": list(required)},
@@ -88,9 +91,13 @@ CLASSES: dict[str, NodeClass] = {
         ("LATENT",),
     ),
     "VAEDecode": NodeClass({"samples": ("LATENT", {}), "vae": ("VAE", {})}, ("IMAGE",)),
-    "LoadImage": NodeClass({"image": ("STRING", {})}, ("IMAGE", "MASK")),
-    "LoadVideo": NodeClass({"file": ("STRING", {})}, ("VIDEO",)),
-    "LoadAudio": NodeClass({"audio": ("STRING", {})}, ("AUDIO",)),
+    "LoadImage": NodeClass({"image": (_FILE, {"image_upload": True})}, ("IMAGE", "MASK")),
+    "LoadImageMask": NodeClass(
+        {"image": (_FILE, {"image_upload": True}), "channel": (["alpha", "red", "green", "blue"], {})}, ("MASK",)
+    ),
+    "LoadVideo": NodeClass({"file": (_FILE, {"video_upload": True})}, ("VIDEO",)),
+    "LoadAudio": NodeClass({"audio": (_FILE, {"audio_upload": True})}, ("AUDIO",)),
+    "MaskToImage": NodeClass({"mask": ("MASK", {})}, ("IMAGE",)),
     "PrimitiveString": NodeClass({"value": ("STRING", {})}, ("STRING",)),
     "PrimitiveInt": NodeClass({"value": _number("INT", -(2**63), 2**63 - 1, 0)}, ("INT",)),
     "PrimitiveFloat": NodeClass({"value": _number("FLOAT", -1e9, 1e9, 0)}, ("FLOAT",)),
@@ -106,26 +113,55 @@ CLASSES: dict[str, NodeClass] = {
 }
 
 
-def media_of(workflow: Mapping[str, Any]) -> dict[str, Media]:
-    """What each output node of a workflow makes."""
-    inputs = [node.get("inputs", {}) for node in workflow.values()]
-    width = next((one["width"] for one in inputs if isinstance(one.get("width"), int)), 512)
-    height = next((one["height"] for one in inputs if isinstance(one.get("height"), int)), 512)
-    made = {}
+def media_of(workflow: Mapping[str, Any]) -> list[tuple[str, Media]]:
+    """What the output nodes of a workflow make, each with its node: of pictures as many as the batch has."""
+    width, height = _first(workflow, "width", 512), _first(workflow, "height", 512)
+    made = []
     for number, (key, node) in enumerate(workflow.items()):
         saves = CLASSES[node["class_type"]].saves
         if saves is not None:
-            made[key] = Media(saves, width, height, variant=number)
+            batch = _first(workflow, "batch_size", 1) if saves.is_image else 1
+            made += [(key, Media(saves, width, height, variant=number + 20 * one)) for one in range(batch)]
     return made
 
 
-def faults_of(workflow: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """What the server finds wrong, by node; classes are known already."""
-    found = {key: list(_of_node(node, workflow)) for key, node in workflow.items()}
+def steps_of(node: Mapping[str, Any]) -> int:
+    """In how many steps a node tells how far it is."""
+    steps = node.get("inputs", {}).get("steps")
+    return steps if isinstance(steps, int) and steps > 0 else 1
+
+
+def behind(outputs: Iterable[str], workflow: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a workflow that these nodes hang on, with them, in the order in which it runs."""
+    found: dict[str, Any] = {}
+    seen: set[str] = set()
+
+    def visit(key: str) -> None:
+        if key in seen or key not in workflow:
+            return
+        seen.add(key)
+        for one in workflow[key].get("inputs", {}).values():
+            if isinstance(one, list) and one:
+                visit(one[0])
+        found[key] = workflow[key]
+
+    for output in outputs:
+        visit(output)
+    return found
+
+
+def faults_of(workflow: Mapping[str, Any], files: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """What the server finds wrong, by node; classes are known already. `files` are those that nodes can load."""
+    found = {key: list(_of_node(node, workflow, files)) for key, node in workflow.items()}
     return {key: faults for key, faults in found.items() if faults}
 
 
-def _of_node(node: Mapping[str, Any], workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _first(workflow: Mapping[str, Any], name: str, default: int) -> int:
+    given = (node.get("inputs", {}).get(name) for node in workflow.values())
+    return next((one for one in given if isinstance(one, int)), default)
+
+
+def _of_node(node: Mapping[str, Any], workflow: Mapping[str, Any], files: Collection[str]) -> list[dict[str, Any]]:
     given, faults = node.get("inputs", {}), []
     for name, (kind, options) in CLASSES[node["class_type"]].inputs.items():
         if name not in given:
@@ -133,31 +169,49 @@ def _of_node(node: Mapping[str, Any], workflow: Mapping[str, Any]) -> list[dict[
                 faults.append(_fault("required_input_missing", "Required input is missing", name, (kind, options)))
         elif isinstance(given[name], list):
             faults += _of_link(given[name], name, kind, workflow)
+        elif kind == _FILE:
+            faults += _of_file(given[name], name, node["class_type"], files)
         else:
             faults += _of_value(given[name], name, kind, options)
     return faults
 
 
 def _of_link(link: list[Any], name: str, kind: Any, workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if len(link) != 2 or link[0] not in workflow:
-        return [_fault("exception_during_inner_validation", "Exception when validating inner node", name, (kind, {}))]
+    if len(link) != 2:
+        said = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
+        return [_fault("bad_linked_input", said, name, (kind, {}), link)]
+    if link[0] not in workflow:
+        said, details = "Exception when validating inner node", f"'{link[0]}'"
+        return [_fault("exception_during_inner_validation", said, name, (kind, {}), details=details)]
     outputs = CLASSES[workflow[link[0]]["class_type"]].outputs
     made = outputs[link[1]] if link[1] < len(outputs) else None
     if made != kind and not isinstance(kind, list):
-        return [_fault("return_type_mismatch", "Return type mismatch between linked nodes", name, (kind, {}))]
+        said, details = "Return type mismatch between linked nodes", f"{name}, received_type({made}) mismatch"
+        return [_fault("return_type_mismatch", said, name, (kind, {}), details=f"{details} input_type({kind})")]
     return []
+
+
+def _of_file(value: Any, name: str, class_type: str, files: Collection[str]) -> list[dict[str, Any]]:
+    if str(value).removesuffix(" [input]") in files:
+        return []
+    said = f"{name} - Invalid {class_type.removeprefix('Load').removesuffix('Mask').lower()} file: {value}"
+    return [_fault("custom_validation_failed", "Custom validation failed for node", name, (_FILE, {}), details=said)]
 
 
 def _of_value(value: Any, name: str, kind: Any, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     if isinstance(kind, list):
-        listed = value in kind
-        return [] if listed else [_fault("value_not_in_list", f"Value not in list: {name}", name, (kind, {}), value)]
+        if value in kind:
+            return []
+        listed = f"not in {kind}" if len(kind) <= _MOST_LISTED else f"not in (list of length {len(kind)})"
+        config: tuple[Any, Any] | None = (kind, {}) if len(kind) <= _MOST_LISTED else None
+        details = f"{name}: '{value}' {listed}"
+        return [_fault("value_not_in_list", "Value not in list", name, config, value, details=details)]
     if kind not in ("INT", "FLOAT"):
         return []
     try:
         number = float(value)
     except (TypeError, ValueError):
-        said = "Failed to convert an input value to a number"
+        said = f"Failed to convert an input value to a {kind} value"
         return [_fault("invalid_input_type", said, name, (kind, options), value)]
     if number < options["min"]:
         said = f"Value {value} smaller than min of {options['min']}"
@@ -168,6 +222,8 @@ def _of_value(value: Any, name: str, kind: Any, options: Mapping[str, Any]) -> l
     return []
 
 
-def _fault(type_: str, said: str, name: str, config: tuple[Any, Any], value: Any = None) -> dict[str, Any]:
-    extra = {"input_name": name, "input_config": list(config), "received_value": value}
-    return {"type": type_, "message": said, "details": name, "extra_info": extra}
+def _fault(
+    type_: str, said: str, name: str, config: tuple[Any, Any] | None, value: Any = None, *, details: str = ""
+) -> dict[str, Any]:
+    extra = {"input_name": name, "input_config": list(config) if config else None, "received_value": value}
+    return {"type": type_, "message": said, "details": details or name, "extra_info": extra}

@@ -263,12 +263,36 @@ class TaskList(Body):
     scroll_token: str = ""
 
 
-class Picture(Body):
-    """What the actions of aiart have in common."""
+class Returned(Body):
+    """What all actions of aiart have in common."""
+
+    rsp_img_type: Literal["base64", "url"] = "base64"
+
+
+class Background(Returned):
+    product_url: str = Field(pattern=r"^https?://")
+    prompt: str = Field(min_length=1, max_length=256)
+    negative_prompt: str | None = Field(None, max_length=256)
+    product: str | None = Field(None, max_length=50)
+    background_template: str | None = None
+    mask_url: str | None = Field(None, pattern=r"^https?://")
+    resolution: str = Field("1280:1280", pattern=r"^\d+:\d+$")
+    logo_add: int | None = None
+    logo_param: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _within_limits(self) -> Self:
+        sides = [int(side) for side in self.resolution.split(":")]
+        need(all(500 < side < 4000 for side in sides), "Resolution is out of range")
+        need(max(sides) <= 2.5 * min(sides), "Resolution is too long")
+        return self
+
+
+class Picture(Returned):
+    """What most of them have in common."""
 
     input_image: str | None = None
     input_url: str | None = None
-    rsp_img_type: Literal["base64", "url"] = "base64"
 
     @model_validator(mode="after")
     def _one_picture(self) -> Self:
@@ -324,11 +348,12 @@ class Enhance(Body):
         return self
 
 
-AIART: dict[str, type[Picture]] = {
+AIART: dict[str, type[Returned]] = {
     "RefineImage": Picture,
     "ImageOutpainting": Outpainting,
     "ImageInpaintingRemoval": Removal,
     "SketchToImage": Sketch,
+    "ReplaceBackground": Background,
 }
 
 

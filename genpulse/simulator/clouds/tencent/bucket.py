@@ -14,6 +14,8 @@ from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Route
 
+Drawn = tuple[Format, int, int]
+"""A picture's kind, width and height."""
 _XML = "application/xml"
 _MOST_BYTES, _LONG, _SHORT = 5 * 2**20, 1920, 1080
 _PARAMETERS = {
@@ -67,22 +69,35 @@ class Bucket:
         content = job.files[0].read() if job.files else b""
         return Response(content, media_type=form.content_type)
 
-    def _source(self, call: Call) -> tuple[Format, int, int]:
-        """The picture's kind and size. One that is elsewhere is not fetched: it counts as a small one."""
-        if "detect-url" in call.query:
-            return Format.JPEG, 256, 256
-        content = self._object(call).content
+    #: A picture that is elsewhere is not fetched: it counts as a small one.
+    unseen: Drawn = (Format.JPEG, 256, 256)
+
+    def picture(self, key: str) -> Drawn | None:
+        """The kind and size of an object; None unless it is there and a picture."""
+        found = self._find(key)
         try:
-            with Image.open(io.BytesIO(content)) as picture:
-                form, size = Format.PNG if picture.format == "PNG" else Format.JPEG, picture.size
+            with Image.open(io.BytesIO(found.content if found else b"")) as picture:
+                return (Format.PNG if picture.format == "PNG" else Format.JPEG, *picture.size)
         except UnidentifiedImageError:
-            raise cos_error(call, 400, "InvalidImageFormat", "The object is not a picture.") from None
+            return None
+
+    def _source(self, call: Call) -> Drawn:
+        if "detect-url" in call.query:
+            return self.unseen
+        content = self._object(call).content
+        source = self.picture(call.path["key"])
+        if source is None:
+            raise cos_error(call, 400, "InvalidImageFormat", "The object is not a picture.")
+        _, *size = source
         if len(content) > _MOST_BYTES or max(size) > _LONG or min(size) > _SHORT:
             raise cos_error(call, 400, "ImageTooLarge", "The picture is too large.")
-        return form, *size
+        return source
+
+    def _find(self, key: str) -> Upload | None:
+        return next((one for one in self._objects() if one.name == key), None)
 
     def _object(self, call: Call) -> Upload:
-        found = next((one for one in self._objects() if one.name == call.path["key"]), None)
+        found = self._find(call.path["key"])
         if found is None:
             raise cos_error(call, 404, "NoSuchKey", "The specified key does not exist.")
         return found

@@ -18,6 +18,7 @@ from genpulse.simulator.clouds.tencent import bodies
 from genpulse.simulator.clouds.tencent.bucket import Bucket
 from genpulse.simulator.clouds.tencent.hub import Hub, hub_error
 from genpulse.simulator.clouds.tencent.jobs import SUBMISSIONS, JobQuery, described, queried
+from genpulse.simulator.clouds.tencent.mps import Mps
 from genpulse.simulator.clouds.tencent.signature import api_error, check_cos, check_tc3, cos_error
 from genpulse.simulator.core import Cloud
 from genpulse.simulator.credentials import TENCENT
@@ -25,7 +26,13 @@ from genpulse.simulator.jobs import Failure, File, Job, State
 from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
-_VERSIONS = {"vod": "2018-07-17", "vclm": "2024-05-23", "aiart": "2022-12-29", "tiia": "2019-05-29"}
+_VERSIONS = {
+    "vod": "2018-07-17",
+    "vclm": "2024-05-23",
+    "aiart": "2022-12-29",
+    "tiia": "2019-05-29",
+    "mps": "2019-06-12",
+}
 _AT_ONCE = 20  # jobs of one kind, as of an account that has bought some
 _REMEMBERED = 3 * 24 * 3600
 _TASK_STATUS = {State.QUEUED: "WAITING", State.RUNNING: "PROCESSING"}
@@ -61,6 +68,7 @@ class Tencent(Cloud):
             "vclm": vclm,
             "aiart": aiart,
             "tiia": {"EnhanceImage": self.enhance},
+            "mps": Mps(self, Bucket(self)).actions(),
         }
 
     # What every cloud has to say -------------------------------------------------------------------------------------
@@ -90,8 +98,8 @@ class Tencent(Cloud):
         if _is_hub(call):
             return hub_error(404, "invalid_request_error", "404001", "The task does not exist.")
         if _is_api(call):
-            vod = _action(call).startswith("DescribeTask")
-            code = "ResourceNotFound" if vod else "FailedOperation.JobNotExist"
+            is_task = _action(call).startswith(("DescribeTask", "DescribeImageTask"))
+            code = "ResourceNotFound" if is_task else "FailedOperation.JobNotExist"
             return api_error(code, "The task does not exist.")
         return cos_error(call, 404, "NoSuchKey", "The specified key does not exist.")
 

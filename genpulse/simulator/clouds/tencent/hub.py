@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse, Response
@@ -16,6 +16,7 @@ from genpulse.simulator.media import Format, Media
 from genpulse.simulator.wire import Call, Kind, Refusal, Route
 
 _WAND, _API = "/v1/wand", "/v1/api"
+_REFERENCE = r"^(https?://|data:image/)"
 _LITE_SIZES = {
     *("768:768", "768:1024", "1024:768", "1024:1024", "720:1280"),
     *("1280:720", "768:1280", "1280:768", "1080:1920", "1920:1080"),
@@ -50,8 +51,7 @@ class _Picture(_Body):
 
     @model_validator(mode="after")
     def _within_limits(self) -> Self:
-        width, height = self.sides
-        need(all(512 <= side <= 2048 for side in (width, height)) and width * height <= 1024**2, "size is out of range")
+        check_size(self.sides)
         for image in self.images:
             need(image.startswith(("http://", "https://")) or decoded(image), "images are not valid")
         return self
@@ -90,7 +90,7 @@ class _Video(_Body):
 
 
 class _Link(_Body):
-    url: str = Field(pattern=r"^(https?://|data:image/)")
+    url: str = Field(pattern=_REFERENCE)
 
 
 class _Task(_Body):
@@ -103,6 +103,27 @@ class _Task(_Body):
     @model_validator(mode="after")
     def _from_something(self) -> Self:
         need(self.image or (self.prompt and self.model == "hy-video-1.5"), "image is required")
+        return self
+
+
+class _PictureTask(_Body):
+    model: Literal["hy-image-v3.0"]
+    prompt: str = Field(min_length=1, max_length=8192)
+    images: list[Annotated[str, Field(pattern=_REFERENCE)]] = Field(default_factory=list, max_length=3)
+    resolution: str = Field("1024:1024", pattern=r"^\d+:\d+$")
+    seed: int | None = Field(None, ge=1, le=4294967295)
+    revise: Literal[0, 1] = 1
+    logo_add: Literal[0, 1] = 1
+    logo_param: dict[str, Any] | None = None
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        width, height = self.resolution.split(":")
+        return int(width), int(height)
+
+    @model_validator(mode="after")
+    def _within_limits(self) -> Self:
+        check_size(self.sides)
         return self
 
 
@@ -123,6 +144,8 @@ class Hub:
             Route("POST", f"{_WAND}/hunyuan-video/generation", self.create, Kind.SUBMIT),
             Route("GET", f"{_WAND}/hunyuan-video/tasks/{{id}}", self.task, Kind.POLL),
             Route("POST", f"{_API}/image/lite", self.make_lite, Kind.SUBMIT),
+            Route("POST", f"{_API}/image/submit", self.submit_picture, Kind.SUBMIT),
+            Route("POST", f"{_API}/image/query", self.query, Kind.POLL),
             Route("POST", f"{_API}/video/submit", self.submit, Kind.SUBMIT),
             Route("POST", f"{_API}/video/query", self.query, Kind.POLL),
             Route("GET", "/v1/{path:path}", self.nothing),
@@ -166,17 +189,27 @@ class Hub:
     async def submit(self, call: Call) -> Response:
         asked = call.read(_Task)
         side = int(asked.resolution[:-1])
-        job = self._job(call, asked, Media(Format.MP4, round(side * 16 / 9), side, seconds=5))
-        told = {"id": job.id, "request_id": str(uuid.uuid4()), "object": "video", "status": "queued"}
-        return JSONResponse(told)
+        return _queued(self._job(call, asked, Media(Format.MP4, round(side * 16 / 9), side, seconds=5)), "video")
+
+    async def submit_picture(self, call: Call) -> Response:
+        asked = call.read(_PictureTask)
+        return _queued(self._job(call, asked, Media(Format.PNG, *asked.sides)), "image")
 
     async def query(self, call: Call) -> Response:
-        job = self._cloud.job(call, call.read(_Query).id)
+        """A video is told as an object, pictures as a list."""
+        asked = call.read(_Query)
+        job = self._cloud.job(call, asked.id)
+        if asked.model != job.model or ("/image/" in call.request.url.path) is not job.media[0].format.is_image:
+            raise self._cloud.not_found(call)
         state = job.poll()
         told: dict[str, Any] = {"status": _API_STATUS[state], "request_id": str(uuid.uuid4())}
         told["progress"] = 100 if state.ended else 50 if state is State.RUNNING else 0
         if state is State.SUCCEEDED and job.files:
-            told |= {"data": {"url": job.files[0].url}, "usage": {"credits": 5, "duration": 5}}
+            links = [{"url": file.url} for file in job.files]
+            told |= {
+                "data": links if job.media[0].format.is_image else links[0],
+                "usage": {"credits": 5, "duration": 5},
+            }
         if state is State.FAILED:
             told["error"] = _failure(job)
         return JSONResponse(told)
@@ -184,10 +217,19 @@ class Hub:
     async def nothing(self, call: Call) -> Response:
         raise self._cloud.not_found(call)
 
-    def _job(self, call: Call, asked: _Picture | _Lite | _Video | _Task, media: Media) -> Job:
+    def _job(self, call: Call, asked: _Picture | _Lite | _Video | _Task | _PictureTask, media: Media) -> Job:
         return self._cloud.create(
             call, media=[media], model=asked.model, prompt=asked.prompt, body=asked.model_dump(exclude_unset=True)
         )
+
+
+def check_size(sides: tuple[int, int]) -> None:
+    width, height = sides
+    need(all(512 <= side <= 2048 for side in sides) and width * height <= 1024**2, "size is out of range")
+
+
+def _queued(job: Job, kind: str) -> Response:
+    return JSONResponse({"id": job.id, "request_id": str(uuid.uuid4()), "object": kind, "status": "queued"})
 
 
 def hub_error(status: int, kind: str, code: str, message: str = "The service failed.") -> Refusal:
