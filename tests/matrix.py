@@ -44,6 +44,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "minimax at once": _ask("minimax/image-01", PICTURE),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),
+    "runway": _ask("runway/gen4.5"),
     "tencent vod": _ask("tencent/kling-3.0"),
     "tencent vclm": _ask("tencent/vclm-kling-3.0"),
     "tencent hub": _ask("tencent/hy-video-1.5"),
@@ -57,6 +58,7 @@ _SAMPLES: dict[str, Any] = {
     "voice": "male-qn-qingse",
     "workflow": WORKFLOW,
     "scale": 2,
+    "fps": 60,
     "duration": 5,
     "aspect_ratio": "1:1",
     "resolution": "720p",
@@ -71,6 +73,7 @@ _NEEDED: dict[str, dict[str, Any]] = {
 _CHOSEN = {
     "kling/effects": ("image",),
     "kling/lip-sync": ("video",),
+    "runway/act_two": ("image",),
     "vidu/lip-sync": ("prompt",),
 }
 

@@ -24,6 +24,7 @@ from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
 from genpulse.providers.openai import Openai
 from genpulse.providers.replicate import Replicate
+from genpulse.providers.runway import Runway
 from genpulse.providers.tencent import Tencent
 from genpulse.providers.vidu import Vidu
 from genpulse.providers.volcengine import Volcengine
@@ -43,7 +44,21 @@ class Client(Protocol):
 
 CLIENTS: dict[str, Client] = {
     client.name: client
-    for client in (Comfyui, Dashscope, Fal, Google, Kling, Luma, Minimax, Openai, Replicate, Tencent, Vidu, Volcengine)
+    for client in (
+        Comfyui,
+        Dashscope,
+        Fal,
+        Google,
+        Kling,
+        Luma,
+        Minimax,
+        Openai,
+        Replicate,
+        Runway,
+        Tencent,
+        Vidu,
+        Volcengine,
+    )
 }
 
 

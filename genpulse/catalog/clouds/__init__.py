@@ -20,6 +20,7 @@ CLOUDS = (
     "minimax",
     "openai",
     "replicate",
+    "runway",
     "tencent",
     "vidu",
     "volcengine",

@@ -11,6 +11,7 @@ from genpulse.simulator.clouds.luma import Luma
 from genpulse.simulator.clouds.minimax import Minimax
 from genpulse.simulator.clouds.openai import Openai
 from genpulse.simulator.clouds.replicate import Replicate
+from genpulse.simulator.clouds.runway import Runway
 from genpulse.simulator.clouds.tencent import Tencent
 from genpulse.simulator.clouds.vidu import Vidu
 from genpulse.simulator.clouds.volcengine import Volcengine
@@ -26,6 +27,7 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Minimax,
     Openai,
     Replicate,
+    Runway,
     Tencent,
     Vidu,
     Volcengine,
