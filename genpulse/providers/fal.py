@@ -16,6 +16,7 @@ from genpulse.errors import (
     ContentBlocked,
     Forbidden,
     GenPulseError,
+    JobMissing,
     ProviderAuthFailed,
     ProviderFailed,
     ProviderQuotaSpent,
@@ -135,7 +136,7 @@ class Fal(Provider):
         )
 
     async def cancel(self, job: Job) -> None:
-        with suppress(ProviderRejected):  # it has ended already, or is forgotten
+        with suppress(JobMissing, ProviderRejected):  # it is forgotten, or has ended already
             await self._queue.ask("PUT", job.handle["cancel"], _Anything)
 
     async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:

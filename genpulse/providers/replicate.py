@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 
 import httpx
 from pydantic import BaseModel, Field
 
-from genpulse.errors import ContentBlocked, GenPulseError, ProviderFailed, ProviderRejected
+from genpulse.errors import ContentBlocked, GenPulseError, JobMissing, ProviderFailed, ProviderRejected
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
 from genpulse.providers.marketplace import ModelWire, model_input
 from genpulse.providers.signatures import StandardWebhookVerifier
@@ -64,7 +65,8 @@ class Replicate(Provider):
         return Finished(outputs=[Output(url=link) for link in links], usage=usage)
 
     async def cancel(self, job: Job) -> None:
-        await self._wire.ask("POST", f"/predictions/{job.id}/cancel", _Prediction)
+        with suppress(JobMissing, ProviderRejected):  # it is forgotten, or has ended already
+            await self._wire.ask("POST", f"/predictions/{job.id}/cancel", _Prediction)
 
     async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
         if self._callbacks is not None:
