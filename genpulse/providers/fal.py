@@ -113,11 +113,11 @@ class Fal(Provider):
 
     async def submit(self, call: ModelCall) -> Job:
         wire = ModelWire.model_validate(call.wire)
+        links = {name: [file.url_or_data() for file in files] for name, files in call.media.items()}
         params = {"fal_webhook": call.callback_url} if call.callback_url else None
         # What fal repeats by itself it repeats at its own expense; we are billed for one result.
-        sent = await self._queue.pay(
-            "POST", f"/{wire.endpoint}", _Submitted, json=model_input(call, wire), params=params
-        )
+        body = model_input(call, wire, links)
+        sent = await self._queue.pay("POST", f"/{wire.endpoint}", _Submitted, json=body, params=params)
         return Job(
             id=sent.request_id,
             handle={"status": sent.status_url, "result": sent.response_url, "cancel": sent.cancel_url},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,15 +26,17 @@ class ModelWire(BaseModel):
     always: dict[str, Any] = Field(default_factory=dict)
 
 
-def model_input(call: ModelCall, wire: ModelWire) -> dict[str, Any]:
-    """The model's own input object: what is always sent, then the common fields, then the caller's own options."""
+def model_input(call: ModelCall, wire: ModelWire, links: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The model's own input object: what is always sent, then the common fields, then the caller's own options.
+
+    `links` are addresses of the input files, by field.
+    """
     given = dict(call.input)
     body = dict(wire.always)
     if wire.size and {"width", "height"} <= given.keys():
         body[wire.size] = {"width": given.pop("width"), "height": given.pop("height")}
     for name, value in given.items():
         body[wire.fields.get(name, name)] = f"{value:g}" if name in wire.as_text else value
-    for name, files in call.media.items():
-        links = [file.url_or_data() for file in files]
-        body[wire.fields.get(name, f"{name}_url")] = links if name == "reference_images" else links[0]
+    for name, addresses in links.items():
+        body[wire.fields.get(name, f"{name}_url")] = [*addresses] if name == "reference_images" else addresses[0]
     return body | dict(call.options)

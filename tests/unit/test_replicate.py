@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -119,6 +121,21 @@ async def test_a_picture_of_a_picture(world: World[Replicate], files: Files) -> 
     assert world.sent() == {"input": told}
 
 
+async def test_a_large_file_is_uploaded_first(world: World[Replicate], tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(b"\0" * 190_001)
+    await world.made(call("flux-dev", EDIT, {"image": [Media(path=path, media_type="image/png")]}))
+    upload = next(iter(world.simulator.uploads.values()))
+    assert (upload.name, upload.content_type, len(upload.content)) == ("input.png", "image/png", 190_001)
+    assert world.sent()["input"]["image"] == f"http://sim/replicate/v1/files/{upload.id}"
+
+
+async def test_what_has_an_address_is_not_sent(world: World[Replicate], files: Files) -> None:
+    picture = replace(files[MediaKind.IMAGE], url="https://files.example/x.png")
+    await world.made(call("flux-dev", EDIT, {"image": [picture]}))
+    assert world.sent()["input"]["image"] == "https://files.example/x.png"
+
+
 # Errors ---------------------------------------------------------------------------------------------------------------
 
 
@@ -148,10 +165,18 @@ async def test_a_refusal(status: int, kind: type[GenPulseError]) -> None:
     assert (type(error.value), "input.prompt" in error.value.message) == (kind, True)
 
 
-async def test_when_to_come_back() -> None:
+@pytest.mark.parametrize(
+    ("said", "headers", "wait"),
+    [
+        ("Request was throttled. Your rate limit resets in ~30s.", {}, 30),
+        ("Request was throttled. Your rate limit resets in ~30s.", {"Retry-After": "17"}, 17),
+        ("Request was throttled.", {}, None),
+    ],
+)
+async def test_when_to_come_back(said: str, headers: dict[str, str], wait: float | None) -> None:
     with pytest.raises(ProviderThrottled) as error:
-        await answering(429, {"detail": "no"}, {"Retry-After": "17"}).submit(call())
-    assert error.value.details["retry_after"] == 17
+        await answering(429, {"detail": said}, headers).submit(call())
+    assert (error.value.details["retry_after"], said in error.value.message) == (wait, True)
 
 
 @pytest.mark.parametrize("body", [{}, {"id": "1"}, {"id": "", "status": "starting"}, [], None])
@@ -273,6 +298,10 @@ async def test_a_callback_is_held_against_its_signature() -> None:
     async with simulated(Simulated, Replicate, callbacks=httpx.MockTransport(receive)) as world:
         headers, body = await called_back(world, told)
         now = datetime.fromtimestamp(world.clock.now(), UTC)
-        await world.account().verify_callback(headers, body, now=now)
-        with pytest.raises(Forbidden):
-            await world.account().verify_callback(headers, body + b" ", now=now)
+        for secret in (Simulated.credentials.webhook_secret, None):  # without one it is asked for
+            cloud = world.account(api_key=Simulated.credentials.api_key, webhook_secret=secret)
+            await cloud.verify_callback(headers, body, now=now)
+            with pytest.raises(Forbidden):
+                await cloud.verify_callback(headers, body + b" ", now=now)
+        asked = [one for one in world.simulator.record.find() if one.path.endswith("/webhooks/default/secret")]
+        assert len(asked) == 1
