@@ -24,7 +24,7 @@ from genpulse.errors import (
     ProviderUnavailable,
 )
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
-from genpulse.providers.marketplace import ModelWire, model_input
+from genpulse.providers.marketplace import ModelWire, check, model_input
 from genpulse.providers.signatures import FalWebhookVerifier
 from genpulse.providers.wire import Answer, Wire
 
@@ -113,6 +113,7 @@ class Fal(Provider):
 
     async def submit(self, call: ModelCall) -> Job:
         wire = ModelWire.model_validate(call.wire)
+        check(call, wire)
         links = {name: [file.url_or_data() for file in files] for name, files in call.media.items()}
         params = {"fal_webhook": call.callback_url} if call.callback_url else None
         # What fal repeats by itself it repeats at its own expense; we are billed for one result.

@@ -22,7 +22,7 @@ from genpulse.errors import (
     ProviderThrottled,
 )
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Output, Pending, Provider
-from genpulse.providers.marketplace import ModelWire, model_input
+from genpulse.providers.marketplace import ModelWire, check, model_input
 from genpulse.providers.signatures import StandardWebhookVerifier
 from genpulse.providers.wire import Answer, Wire
 
@@ -70,6 +70,7 @@ class Replicate(Provider):
 
     async def submit(self, call: ModelCall) -> Job:
         wire = ModelWire.model_validate(call.wire)
+        check(call, wire)
         links = {name: [await self._link(file) for file in files] for name, files in call.media.items()}
         body: dict[str, Any] = {"input": model_input(call, wire, links)}
         if call.callback_url:

@@ -15,7 +15,7 @@ from genpulse.providers.base import ModelCall
 Links = Mapping[str, Sequence[str]]
 """Addresses of the input files, by field."""
 
-_RATES = ("23.98", "24", "25", "29.97", "30", "48", "50", "59.94", "60", "120")
+_RATES = (23.98, 24, 25, 29.97, 30, 48, 50, 59.94, 60, 120)
 _FACTORS = (2, 4, 8, 16)
 
 
@@ -144,23 +144,14 @@ def body_of(call: ModelCall, wire: ModelWire, links: Links) -> dict[str, Any]:
 
 def check(call: ModelCall, wire: ModelWire) -> None:
     """Raise InvalidInput for what no list of the model's has, before any file is sent."""
-    given = call.input
     if wire.seconds:
-        _must_be_one_of(given.get("duration"), wire.seconds, "duration", call.model)
+        call.check_listed("duration", wire.seconds)
     if wire.counts:
-        _must_be_one_of(given.get("count"), wire.counts, "count", call.model)
-    if wire.path is Path.IMAGE_UPSCALE:
-        _must_be_one_of(given.get("scale"), _FACTORS, "scale", call.model)
-    if "fps" in given:
-        _must_be_one_of(given["fps"], tuple(map(float, _RATES)), "fps", call.model)
+        call.check_listed("count", wire.counts)
+    call.check_listed("scale", _FACTORS)
+    call.check_listed("fps", _RATES)
     if wire.path is Path.CHARACTER_PERFORMANCE and not (call.one("image") or "character" in call.options):
         raise InvalidInput("Give the character as `image`, or as the option `character`.", field="input.image")
-
-
-def _must_be_one_of(value: float | None, known: Sequence[float], name: str, model: str) -> None:
-    if value is not None and value not in known:
-        allowed = ", ".join(f"{one:g}" for one in known)
-        raise InvalidInput(f"`{name}` of {model} is one of {allowed}, not {value:g}.", field=f"input.{name}")
 
 
 def _video(call: ModelCall, wire: ModelWire, links: Links) -> VideoRequest:
