@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from genpulse.errors import (
     ContentBlocked,
     Forbidden,
     GenPulseError,
+    InvalidInput,
     JobMissing,
     OutcomeUnknown,
     ProviderAuthFailed,
@@ -113,6 +115,73 @@ async def test_a_picture_is_set_in_motion(world: World[Fal], files: Files) -> No
     picture = files[MediaKind.IMAGE]
     await world.made(call("kling-2-1", Operation.IMAGE_TO_VIDEO, {"image": [picture]}, duration=10.0))
     assert world.sent() == {"prompt": "a fox", "image_url": picture.data_url(), "duration": "10"}
+
+
+def named(files: Files, *names: str) -> list[Media]:
+    return [replace(files[MediaKind.IMAGE], url=f"https://files.example/{name}.png") for name in names]
+
+
+EDIT, FRAMES, TEXT = Operation.IMAGE_TO_IMAGE, Operation.IMAGE_TO_VIDEO, Operation.TEXT_TO_VIDEO
+A, B, C = (f"https://files.example/{name}.png" for name in "abc")
+CLIP = "https://files.example/input.mp4"
+
+
+@pytest.mark.parametrize(
+    ("asked", "endpoint", "body"),
+    [
+        (
+            call("flux-2", EDIT, width=1024, height=768, guidance=3.0),
+            "fal-ai/flux-2/edit",
+            {"image_urls": [A, B, C], "image_size": {"width": 1024, "height": 768}, "guidance_scale": 3},
+        ),
+        (
+            call("kling-3-pro", FRAMES, duration=15.0, audio=False),
+            "fal-ai/kling-video/v3/pro/image-to-video",
+            {"start_image_url": A, "end_image_url": B, "duration": "15", "generate_audio": False},
+        ),
+        (
+            call("veo-3-1", TEXT, duration=6.0, resolution="1080p"),
+            "fal-ai/veo3.1",
+            {"duration": "6s", "resolution": "1080p"},
+        ),
+        (
+            call("veo-3-1-fast-frames", FRAMES, duration=4.0),
+            "fal-ai/veo3.1/fast/first-last-frame-to-video",
+            {"first_frame_url": A, "last_frame_url": B, "duration": "4s"},
+        ),
+        (
+            call("kling-o3-pro", Operation.VIDEO_TO_VIDEO),
+            "fal-ai/kling-video/o3/pro/video-to-video/edit",
+            {"video_url": CLIP, "image_urls": [B, C]},
+        ),
+        (
+            call("topaz-video", Operation.VIDEO_INTERPOLATE, fps=60.0),
+            "fal-ai/topaz/upscale/video",
+            {"video_url": CLIP, "upscale_factor": 1, "target_fps": 60},
+        ),
+        (
+            call("seedvr-image", Operation.IMAGE_UPSCALE, scale=2.5),
+            "fal-ai/seedvr/upscale/image",
+            {"image_url": A, "upscale_factor": 2.5},
+        ),
+    ],
+    ids=lambda one: getattr(one, "model", None),
+)
+async def test_models_want_their_input_in_their_own_words(
+    world: World[Fal], files: Files, asked: ModelCall, endpoint: str, body: dict[str, Any]
+) -> None:
+    given = {"image": named(files, "a"), "last_image": named(files, "b"), "reference_images": named(files, "b", "c")}
+    given["video"] = [files[MediaKind.VIDEO]]
+    fields = SPECS[asked.model].operations[asked.operation].fields
+    await world.made(replace(asked, media={name: given[name] for name in given if name in fields}))
+    entry = world.simulator.record.find(kind=Kind.SUBMIT)[-1]
+    assert (entry.path, entry.body) == (f"/fal/{endpoint}", {"prompt": "a fox"} | body)
+
+
+async def test_a_number_that_the_model_does_not_list_is_refused(world: World[Fal]) -> None:
+    error = await refused(world, call("hailuo-2-3-standard", TEXT, duration=8.0))
+    assert (type(error), error.field) == (InvalidInput, "input.duration")
+    assert world.simulator.record.find() == []
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------

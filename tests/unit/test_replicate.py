@@ -136,6 +136,18 @@ async def test_what_has_an_address_is_not_sent(world: World[Replicate], files: F
     assert world.sent()["input"]["image"] == "https://files.example/x.png"
 
 
+async def test_pictures_and_sizes_in_the_model_s_own_words(world: World[Replicate], files: Files) -> None:
+    uri = files[MediaKind.IMAGE].data_url()
+    media = {"reference_images": [files[MediaKind.IMAGE]], "image": [files[MediaKind.IMAGE]]}
+    await world.made(call("flux-2-pro", EDIT, media, width=512, height=512))
+    told = {"prompt": "a fox", "input_images": [uri, uri], "output_format": "png"}
+    assert world.sent()["input"] == told | {"aspect_ratio": "custom", "width": 512, "height": 512}
+    await world.made(call("flux-2-pro", EDIT, media))
+    assert world.sent()["input"] == told | {"aspect_ratio": "match_input_image"}
+    await world.made(call("kling-2.5-turbo-pro", FRAMES, {"image": [files[MediaKind.IMAGE]]}, guidance=0.7))
+    assert world.sent()["input"] == {"prompt": "a fox", "image": uri, "guidance_scale": 0.7}
+
+
 # Errors ---------------------------------------------------------------------------------------------------------------
 
 
