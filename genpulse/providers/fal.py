@@ -75,6 +75,12 @@ class _Result(BaseModel):
     video: _File | None = None
     audio: _File | None = None
     seed: int | None = None
+    has_nsfw_concepts: list[bool] | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the checker has flagged every picture: they come, and are black."""
+        return bool(self.images and self.has_nsfw_concepts and all(self.has_nsfw_concepts))
 
     def files(self) -> list[_File]:
         return [*self.images, *(one for one in (self.image, self.video, self.audio) if one is not None)]
@@ -131,6 +137,8 @@ class Fal(Provider):
         if status.error or status.error_type:
             raise _failure(status.error_type or "", status.error or "the model failed", ProviderFailed)
         result = await self._results.ask("GET", job.handle["result"], _Result)
+        if result.is_blocked:
+            raise ContentBlocked("fal: the pictures were flagged by its safety checker.")
         return Finished(
             outputs=[Output(url=file.url) for file in result.files()],
             parameters={"seed": result.seed} if result.seed is not None else {},

@@ -274,6 +274,19 @@ async def test_a_request_that_fails(world: World[Fal], code: str, kind: type[Gen
     assert type(await refused(world, call())) is kind
 
 
+@pytest.mark.parametrize(
+    ("flags", "blocked"), [([True, True], True), ([True, False], False), ([], False), (None, False)]
+)
+async def test_pictures_that_are_all_flagged_are_no_pictures(flags: list[bool] | None, blocked: bool) -> None:
+    result = {"images": [{"url": "http://x/a"}, {"url": "http://x/b"}], "has_nsfw_concepts": flags}
+    cloud = answering(200, {"status": "COMPLETED", "logs": None} | result)
+    if blocked:
+        with pytest.raises(ContentBlocked):
+            await cloud.poll(JOB, call())
+    else:
+        assert len((await cloud.poll(JOB, call())).outputs) == 2
+
+
 async def test_a_wrong_key_is_refused(world: World[Fal]) -> None:
     with pytest.raises(ProviderAuthFailed):
         await world.account(api_key="wrong:wrong").submit(call())
