@@ -30,6 +30,7 @@ _UNDER_WAY = frozenset({"starting", "processing"})
 _MOST_INLINE = 190_000  # of a file, which is a third longer in base64: 256 kB
 _UPLOAD = httpx.Timeout(120.0, connect=10.0, pool=10.0)
 _RESETS_IN = re.compile(r"resets in ~?(\d+)\s*s")
+_BAR = re.compile(r"\b(\d{1,3})%\|")
 _REFUSED = ("nsfw", "sensitive", "content policy", "flagged")
 
 
@@ -40,8 +41,15 @@ class _Prediction(BaseModel):
     status: str
     output: Any = None
     error: str | None = None
+    logs: str | None = None
     data_removed: bool = False
     metrics: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def fraction(self) -> float | None:
+        """From the last progress bar that the model has logged, as Replicate's own client does it."""
+        bars = _BAR.findall(self.logs or "")
+        return min(int(bars[-1]), 100) / 100 if bars else None
 
 
 class _Urls(BaseModel):
@@ -81,7 +89,7 @@ class Replicate(Provider):
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:  # noqa: ARG002
         seen = await self._wire.ask("GET", f"/predictions/{job.id}", _Prediction)
         if seen.status in _UNDER_WAY:
-            return Pending()
+            return Pending(fraction=seen.fraction)
         if seen.status != "succeeded":
             raise _failure(seen)
         if seen.data_removed:

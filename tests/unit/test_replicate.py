@@ -256,9 +256,25 @@ async def test_a_prediction_goes_through_its_states() -> None:
     async with simulated(Simulated, Replicate, seconds=8) as world:
         cloud = world.account()
         job = await cloud.submit(call())
-        assert await cloud.poll(job, call()) == Pending()
-        world.clock.advance(8)
+        for seconds, fraction in ((0, None), (4, 0.5)):
+            world.clock.advance(seconds)
+            assert await cloud.poll(job, call()) == Pending(fraction=fraction)
+        world.clock.advance(4)
         assert isinstance(await cloud.poll(job, call()), Finished)
+
+
+@pytest.mark.parametrize(
+    ("logs", "fraction"),
+    [
+        (None, None),
+        ("Seed: 50%\n", None),
+        ("  0%|          | 0/4\n 75%|#######   | 3/4\n", 0.75),
+        ("999%|##|", 1.0),
+    ],
+)
+async def test_progress_stands_in_the_logs(logs: str | None, fraction: float | None) -> None:
+    told = {"id": "1", "status": "processing", "logs": logs}
+    assert await answering(200, told).poll(Job(id="1"), call()) == Pending(fraction=fraction)
 
 
 async def test_a_prediction_may_be_missing_at_first(world: World[Replicate]) -> None:
