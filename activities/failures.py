@@ -52,6 +52,11 @@ def to_temporal(error: GenPulseError, provider: str | None, *, final: bool = Fal
     )
 
 
+def once_more(told: GenerationFault) -> ApplicationError:
+    """The failure of an attempt that has ended, for whoever asks after it."""
+    return ApplicationError(told.message, told, type=told.code, non_retryable=True)
+
+
 def fault_of(error: Exception) -> GenerationFault:
     """What a generation shows of a failure that reached its workflow."""
     cause = error.cause if isinstance(error, ActivityError) else error

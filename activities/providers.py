@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.failures import OUTCOME_UNKNOWN, fault, to_temporal
+from activities.failures import OUTCOME_UNKNOWN, fault, once_more, to_temporal
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
@@ -32,7 +32,7 @@ from genpulse.errors import (
     ProviderUnavailable,
 )
 from genpulse.providers.base import Finished, Job, Media, ModelCall, Pending
-from genpulse.schemas.generations import media_references
+from genpulse.schemas.generations import GenerationFault, media_references
 from genpulse.schemas.plans import Acceptance, StepOrder, StepOutcome
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 
@@ -216,7 +216,9 @@ class ProviderActivities:
     async def poll(self, order: StepOrder) -> StepOutcome:
         """Ask for the job, and fetch what it made. Until then it fails, and comes back as often as the model merits."""
         async with self._failing(order):
-            call = await self.calls.open(order)
+            call = await self.calls.resume(order)
+            if isinstance(call, GenerationFault):
+                raise once_more(call)
             if call.work.outputs:
                 return StepOutcome(outputs=list(call.work.outputs))
             account, spec = self.accounts.of(order.model), self.catalog.get(order.model)

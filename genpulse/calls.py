@@ -13,6 +13,7 @@ from genpulse.models import AttemptRow
 from genpulse.providers.base import Finished, Job, Output
 from genpulse.records import StepWork
 from genpulse.repositories import steps
+from genpulse.schemas.generations import GenerationFault
 
 if TYPE_CHECKING:
     from genpulse.records import Records
@@ -73,6 +74,24 @@ class Calls:
         if opened is None:
             raise InvariantBroken(f"{order.generation_id} has no open attempt at step {order.position}.")
         return _call(order, opened, work)
+
+    async def resume(self, order: StepOrder) -> Call | GenerationFault:
+        """Go on with the call that was accepted.
+
+        A callback starts a poll beside one that may just be telling what the job failed with; then there is no call any
+        more, but that failure. Raises AlreadyFinished when the step need not be run any more.
+        """
+        known = await self._running(order)
+        work = await self._records.step_work(order)
+        if work.outputs:
+            return _done(work)
+        if known is not None and f"{known.provider}/{known.model}" == order.model:
+            return _call(order, known, work)
+        async with self._database.reading() as session:
+            ended = await steps.ended_attempt(session, order.generation_id, order.position, order.model)
+        if ended is None or ended.error is None:
+            raise InvariantBroken(f"{order.generation_id} has no attempt at step {order.position} to go on with.")
+        return GenerationFault.model_validate(ended.error)
 
     async def latest(self, order: StepOrder) -> Accepted | None:
         """The job of the running call, where it was accepted."""

@@ -94,6 +94,19 @@ async def running_attempt(session: AsyncSession, generation_id: str, position: i
     return (await session.execute(query.order_by(col(AttemptRow.number).desc()).limit(1))).scalar_one_or_none()
 
 
+async def ended_attempt(session: AsyncSession, generation_id: str, position: int, model_id: str) -> AttemptRow | None:
+    """The last attempt of a step with this model that has ended."""
+    provider, _, model = model_id.partition("/")
+    query = select(AttemptRow).where(
+        col(AttemptRow.generation_id) == generation_id,
+        col(AttemptRow.position) == position,
+        col(AttemptRow.provider) == provider,
+        col(AttemptRow.model) == model,
+        col(AttemptRow.status) != "running",
+    )
+    return (await session.execute(query.order_by(col(AttemptRow.number).desc()).limit(1))).scalar_one_or_none()
+
+
 async def count_attempts(session: AsyncSession, generation_id: str, position: int, model_id: str) -> int:
     """How many attempts of a step there were with this model."""
     provider, _, model = model_id.partition("/")
