@@ -284,7 +284,9 @@ async def test_pictures_that_are_all_flagged_are_no_pictures(flags: list[bool] |
         with pytest.raises(ContentBlocked):
             await cloud.poll(JOB, call())
     else:
-        assert len((await cloud.poll(JOB, call())).outputs) == 2
+        state = await cloud.poll(JOB, call())
+        assert isinstance(state, Finished)
+        assert len(state.outputs) == 2
 
 
 async def test_a_wrong_key_is_refused(world: World[Fal]) -> None:
