@@ -64,6 +64,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "replicate": _ask("replicate/flux-schnell", PICTURE),
     "stability": _larger("stability/upscale-creative"),
     "stability at once": _ask("stability/core", PICTURE),
+    "runway": _ask("runway/gen4.5"),
     "tencent vod": _ask("tencent/kling-3.0"),
     "tencent vclm": _ask("tencent/vclm-kling-3.0"),
     "tencent aiart": _ask("tencent/text-to-image-pro", PICTURE),
@@ -80,6 +81,7 @@ _SAMPLES: dict[str, Any] = {
     "voice": "male-qn-qingse",
     "workflow": WORKFLOW,
     "scale": 2,
+    "fps": 60,
     "duration": 5,
     "aspect_ratio": "1:1",
     "resolution": "720p",
@@ -102,6 +104,8 @@ _CHOSEN = {
     "kling/effects": ("image",),
     "kling/lip-sync": ("video", "audio"),
     "kling/video-sound": ("video",),
+    "kling/lip-sync": ("video",),
+    "runway/act_two": ("image",),
     "vidu/lip-sync": ("prompt",),
 }
 

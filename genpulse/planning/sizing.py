@@ -36,7 +36,7 @@ def wanted_size(given: dict[str, Any], rules: SizeRules, path: str) -> Size | No
         return Size(_even(given["height"] * aspect), given["height"])
     if "resolution" in given:
         return _from_resolution(given["resolution"], aspect, path)
-    return nearest_size(_of_area(aspect, rules.native), rules, path=f"{path}.aspect_ratio")
+    return _of_shape(aspect, rules, f"{path}.aspect_ratio")
 
 
 def nearest_size(wanted: Size, rules: SizeRules, *, path: str) -> Size:
@@ -101,11 +101,25 @@ def _of_area(aspect: float, native: Size) -> Size:
     return Size(_even(math.sqrt(area * aspect)), _even(math.sqrt(area / aspect)))
 
 
-def _from_list(wanted: Size, rules: SizeRules, path: str) -> Size:
+def _of_shape(aspect: float, rules: SizeRules, path: str) -> Size:
+    """How large it is when only the shape is asked for: about as large as the model's native size."""
+    wanted = _of_area(aspect, rules.native)
+    if not rules.sizes:
+        return nearest_size(wanted, rules, path=path)
+    area = rules.native.width * rules.native.height
+    return min(_alike(wanted, rules, path), key=lambda size: abs(size.width * size.height - area))
+
+
+def _alike(wanted: Size, rules: SizeRules, path: str) -> list[Size]:
     alike = [size for size in rules.sizes if _same_aspect(size, wanted)]
     if not alike:
         known = ", ".join(f"{size.width}x{size.height}" for size in rules.sizes)
         raise InvalidInput(f"This model makes {known}; no other shape.", field=path)
+    return alike
+
+
+def _from_list(wanted: Size, rules: SizeRules, path: str) -> Size:
+    alike = _alike(wanted, rules, path)
     fitting = [size for size in alike if size.width <= wanted.width]
     if not fitting:
         least = min(alike)

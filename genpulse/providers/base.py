@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from genpulse.errors import InvalidInput
 from genpulse.schemas.states import Operation
 
 
@@ -54,6 +55,13 @@ class ModelCall:
         """The only file of that input field, if it was given."""
         files = self.media.get(name, ())
         return files[0] if files else None
+
+    def check_listed(self, name: str, known: Sequence[float]) -> None:
+        """Raise InvalidInput where a number was asked for that is none of these."""
+        value = self.input.get(name)
+        if value is not None and value not in known:
+            allowed = ", ".join(f"{one:g}" for one in known)
+            raise InvalidInput(f"`{name}` of {self.model} is one of {allowed}, not {value:g}.", field=f"input.{name}")
 
 
 def merged(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from genpulse.errors import (
     ContentBlocked,
     Forbidden,
     GenPulseError,
+    JobMissing,
     ProviderAuthFailed,
     ProviderFailed,
     ProviderQuotaSpent,
@@ -23,7 +24,7 @@ from genpulse.errors import (
     ProviderUnavailable,
 )
 from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending, Provider
-from genpulse.providers.marketplace import ModelWire, model_input
+from genpulse.providers.marketplace import ModelWire, check, model_input
 from genpulse.providers.signatures import FalWebhookVerifier
 from genpulse.providers.wire import Answer, Wire
 
@@ -74,6 +75,12 @@ class _Result(BaseModel):
     video: _File | None = None
     audio: _File | None = None
     seed: int | None = None
+    has_nsfw_concepts: list[bool] | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the checker has flagged every picture: they come, and are black."""
+        return bool(self.images and self.has_nsfw_concepts and all(self.has_nsfw_concepts))
 
     def files(self) -> list[_File]:
         return [*self.images, *(one for one in (self.image, self.video, self.audio) if one is not None)]
@@ -112,11 +119,12 @@ class Fal(Provider):
 
     async def submit(self, call: ModelCall) -> Job:
         wire = ModelWire.model_validate(call.wire)
+        check(call, wire)
+        links = {name: [file.url_or_data() for file in files] for name, files in call.media.items()}
         params = {"fal_webhook": call.callback_url} if call.callback_url else None
         # What fal repeats by itself it repeats at its own expense; we are billed for one result.
-        sent = await self._queue.pay(
-            "POST", f"/{wire.endpoint}", _Submitted, json=model_input(call, wire), params=params
-        )
+        body = model_input(call, wire, links)
+        sent = await self._queue.pay("POST", f"/{wire.endpoint}", _Submitted, json=body, params=params)
         return Job(
             id=sent.request_id,
             handle={"status": sent.status_url, "result": sent.response_url, "cancel": sent.cancel_url},
@@ -129,13 +137,15 @@ class Fal(Provider):
         if status.error or status.error_type:
             raise _failure(status.error_type or "", status.error or "the model failed", ProviderFailed)
         result = await self._results.ask("GET", job.handle["result"], _Result)
+        if result.is_blocked:
+            raise ContentBlocked("fal: the pictures were flagged by its safety checker.")
         return Finished(
             outputs=[Output(url=file.url) for file in result.files()],
             parameters={"seed": result.seed} if result.seed is not None else {},
         )
 
     async def cancel(self, job: Job) -> None:
-        with suppress(ProviderRejected):  # it has ended already, or is forgotten
+        with suppress(JobMissing, ProviderRejected):  # it is forgotten, or has ended already
             await self._queue.ask("PUT", job.handle["cancel"], _Anything)
 
     async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:

@@ -27,6 +27,7 @@ from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
 from genpulse.providers.openai import Openai
 from genpulse.providers.replicate import Replicate
+from genpulse.providers.runway import Runway
 from genpulse.providers.stability import Stability
 from genpulse.providers.tencent import Tencent
 from genpulse.providers.vidu import Vidu
@@ -60,6 +61,7 @@ CLIENTS: dict[str, Client] = {
         Openai,
         Replicate,
         Stability,
+        Runway,
         Tencent,
         Vidu,
         Volcengine,

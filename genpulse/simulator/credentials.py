@@ -46,6 +46,7 @@ REPLICATE = Credentials(
     api_key="r8_sim-key", webhook_secret=f"whsec_{b64encode(b'sim-webhook-secret-of-replicate!').decode()}"
 )
 STABILITY = Credentials(api_key="sk-sim-stability-key")
+RUNWAY = Credentials(api_key="key_sim-runway")
 TENCENT = Credentials(
     api_key="sk-sim-tokenhub-key",
     access_key="AKIDsim",

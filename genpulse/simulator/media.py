@@ -48,7 +48,7 @@ _CONTENT_TYPES = {
 
 
 _VIDEO_WORDS = (
-    "video", "veo", "kling", "wan", "hailuo", "seedance", "luma", "ray-", "sora", "pixverse", "vidu", "runway",
+    "video", "veo", "kling", "wan", "hailuo", "seedance", "luma", "ray-", "sora", "pixverse", "vidu", "runway", "h3-",
 )  # fmt: skip
 _SOUND_WORDS = ("tts", "speech", "audio", "music", "voice")
 

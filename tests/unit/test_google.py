@@ -233,12 +233,12 @@ async def test_veo_with_references_and_with_a_video(world: World[Google], files:
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"duration": 5.0}, "4, 6 or 8"), ({"duration": 4.0, "resolution": "1080p"}, "8 only")],
+    [({"duration": 5.0}, "4, 6, 8"), ({"duration": 4.0, "resolution": "1080p"}, "8 only")],
 )
 async def test_what_veo_cannot_make_is_refused(world: World[Google], given: dict[str, Any], words: str) -> None:
     error = await refused(world, call(VEO, **given))
     assert isinstance(error, InvalidInput)
-    assert (error.field, words in error.message) == ("duration", True)
+    assert (error.field, words in error.message) == ("input.duration", True)
     assert world.simulator.record.find(kind=Kind.SUBMIT) == []
 
 

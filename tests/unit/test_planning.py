@@ -90,6 +90,13 @@ def test_an_aspect_ratio_alone_keeps_the_native_area(catalog: Catalog) -> None:
     assert given_size["width"] * given_size["height"] == pytest.approx(512 * 512, rel=0.05)
 
 
+@pytest.mark.parametrize(("ratio", "size"), [("3:2", (1536, 1024)), ("2:3", (1024, 1536)), ("1:1", (1024, 1024))])
+def test_an_aspect_ratio_alone_takes_the_listed_size_of_about_that_area(ratio: str, size: tuple[int, int]) -> None:
+    asked = {"model": "openai/gpt-image-1.5", "operation": "text-to-image"}
+    made = plan(load_catalog({}, ["openai"]), **asked, input={"prompt": "x", "aspect_ratio": ratio}).steps[0].input
+    assert (made["width"], made["height"]) == size
+
+
 @pytest.mark.parametrize(
     ("request_", "field", "word"),
     [

@@ -142,18 +142,30 @@ def test_a_model_gets_its_input_under_its_own_names() -> None:
         model="m",
         operation=Operation.TEXT_TO_IMAGE,
         wire={},
-        input={"prompt": "x", "count": 2, "width": 640, "height": 480, "duration": 5.0},
+        input={"prompt": "x", "count": 2, "width": 640, "height": 480, "duration": 5.0, "fps": 24.0},
         options={"acceleration": "high"},
         key="k",
     )
     asked = ModelWire(
-        endpoint="a/b", fields={"count": "num_images"}, size="image_size", as_text=("duration",), always={"sync": False}
+        endpoint="a/b",
+        fields={"count": "num_images", "last_image": "tail"},
+        pictures="images",
+        size="image_size",
+        sized={"ratio": "custom"},
+        written={"duration": "{:g}s"},
+        always={"sync": False, "ratio": "auto"},
     )
-    assert model_input(call, asked) == {
+    links = {"video": ["v"], "reference_images": ["b", "c"], "last_image": ["d"], "image": ["a"]}
+    assert model_input(call, asked, links) == {
         "sync": False,
         "prompt": "x",
         "num_images": 2,
         "image_size": {"width": 640, "height": 480},
-        "duration": "5",
+        "ratio": "custom",
+        "duration": "5s",
+        "fps": 24,
+        "images": ["a", "b", "c"],
+        "tail": "d",
+        "video_url": "v",
         "acceleration": "high",
     }

@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import col
 from temporalio.client import WorkflowFailureError, WorkflowHistory
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from genpulse.assets import Staged
 from genpulse.circuits import FAILURES_TO_OPEN
@@ -319,6 +321,23 @@ async def test_a_poll_that_another_has_overtaken_brings_what_that_one_made(house
     order = StepOrder(generation_id=failed.id, tenant_id=TENANT, position=0, model="replicate/flux-schnell", total=1)
     with pytest.raises(AlreadyFinished):
         await house.clouds.records.step_work(order)
+
+
+async def test_a_poll_that_another_has_overtaken_tells_what_that_one_was_told(house: House) -> None:
+    """A callback starts a second poll while the first may be telling that the job has failed."""
+    fault(house, "replicate", type="fails", code="content")
+    ticket = await house.accept(model="replicate/flux-schnell", input={"prompt": "x"})
+    order = StepOrder(
+        generation_id=ticket.generation_id, tenant_id=TENANT, position=0, model="replicate/flux-schnell", total=1
+    )
+    await house.clouds.records.submit_step(order)
+    await ActivityEnvironment().run(house.clouds.submit, order)
+    await until(lambda: all(job.state.ended for job in house.world.find_jobs()))
+    for _ in range(2):
+        with pytest.raises(ApplicationError) as error:
+            await ActivityEnvironment().run(house.clouds.poll, order)
+        assert (error.value.type, error.value.non_retryable) == ("content_blocked", True)
+    assert len(await attempts(house, ticket.generation_id)) == 1
 
 
 async def open_circuit(house: House, account: str) -> None:

@@ -23,6 +23,7 @@ CLOUDS = (
     "openai",
     "replicate",
     "stability",
+    "runway",
     "tencent",
     "vidu",
     "volcengine",

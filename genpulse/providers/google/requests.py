@@ -199,10 +199,9 @@ def _contents(call: ModelCall) -> Iterator[_Content]:
 def _veo(call: ModelCall, wire: ModelWire) -> Predict:  # noqa: ARG001
     given = call.input
     seconds, resolution = given.get("duration"), given.get("resolution")
-    if seconds is not None and int(seconds) not in (4, 6, 8):
-        raise InvalidInput(f"`duration` of {call.model} is 4, 6 or 8.", field="duration")
-    if resolution == "1080p" and seconds is not None and int(seconds) != 8:
-        raise InvalidInput("1080p is made at a `duration` of 8 only.", field="duration")
+    call.check_listed("duration", (4, 6, 8))
+    if resolution == "1080p" and seconds not in (None, 8):
+        raise InvalidInput("1080p is made at a `duration` of 8 only.", field="input.duration")
     references = [_Reference(image=_file(one)) for one in call.media.get("reference_images", ())]
     instance = _Instance(
         prompt=given.get("prompt"),

@@ -13,6 +13,7 @@ from genpulse.simulator.clouds.luma import Luma
 from genpulse.simulator.clouds.minimax import Minimax
 from genpulse.simulator.clouds.openai import Openai
 from genpulse.simulator.clouds.replicate import Replicate
+from genpulse.simulator.clouds.runway import Runway
 from genpulse.simulator.clouds.stability import Stability
 from genpulse.simulator.clouds.tencent import Tencent
 from genpulse.simulator.clouds.vidu import Vidu
@@ -32,6 +33,7 @@ CLOUDS: tuple[type[Cloud], ...] = (
     Openai,
     Replicate,
     Stability,
+    Runway,
     Tencent,
     Vidu,
     Volcengine,

@@ -1,0 +1,5 @@
+"""Runway, simulated."""
+
+from genpulse.simulator.clouds.runway.cloud import Runway
+
+__all__ = ["Runway"]
