@@ -47,7 +47,8 @@ cover: setup ## the tests with a coverage report
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 matrix: setup ## run every model and every fault, and write the tables of docs/providers.md
-	@GENPULSE_WRITE_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/test_matrix.py tests/workflows/test_matrix.py
+	@GENPULSE_WRITE_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/test_matrix.py \
+	  tests/workflows/test_matrix.py tests/faults/test_paid_once.py
 
 lint: setup ## style, spelling, dependencies
 	@$(BIN)/ruff format --check .

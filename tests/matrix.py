@@ -62,9 +62,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "minimax at once": _ask("minimax/image-01", PICTURE),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),
+    "runway": _ask("runway/gen4.5"),
     "stability": _larger("stability/upscale-creative"),
     "stability at once": _ask("stability/core", PICTURE),
-    "runway": _ask("runway/gen4.5"),
     "tencent vod": _ask("tencent/kling-3.0"),
     "tencent vclm": _ask("tencent/vclm-kling-3.0"),
     "tencent aiart": _ask("tencent/text-to-image-pro", PICTURE),
@@ -99,12 +99,11 @@ _NEEDED: dict[str, dict[str, Any]] = {
 }
 #: Fields of which a model needs one or the other.
 _CHOSEN = {
-    "kling/avatar": ("audio",),
     "bfl/flux-pro-1.0-fill": ("mask",),
+    "kling/avatar": ("audio",),
     "kling/effects": ("image",),
     "kling/lip-sync": ("video", "audio"),
     "kling/video-sound": ("video",),
-    "kling/lip-sync": ("video",),
     "runway/act_two": ("image",),
     "vidu/lip-sync": ("prompt",),
 }
