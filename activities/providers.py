@@ -53,6 +53,8 @@ T = TypeVar("T")
 _SETTLING = timedelta(seconds=60)
 #: No deadline is later.
 _LINKED_FOR = timedelta(days=7)
+#: How long files that cannot be fetched are tried for: longer where the cloud keeps them longer.
+_FETCHED_FOR = timedelta(days=1)
 _LOOK_AGAIN = timedelta(seconds=5)
 _BEAT_SECONDS = 3.0
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
@@ -237,7 +239,8 @@ class ProviderActivities:
             try:
                 return await self._collect(order, call, account, state, Path(scratch))
             except AssetUnavailable as error:
-                if self._age(call) > timedelta(days=1):
+                kept = timedelta(seconds=self.catalog.get(order.model).result_seconds or 0)
+                if self._age(call) > max(kept, _FETCHED_FOR):
                     raise
                 raise _later(error.message, _LOOK_AGAIN) from error  # a fresh answer may bring fresh links
 

@@ -83,8 +83,11 @@ class ProviderSettings(Group):
     concurrency: int | None = Field(None, ge=1, description="Jobs in flight of the account")
 
     def lacks(self, needs: Iterable[str]) -> list[str]:
-        """Which of these it does not have: names of fields, one within the options as `options.bucket`."""
-        return [name for name in needs if not self._has(name)]
+        """Which of these it does not have: names of fields, one within the options as `options.bucket`.
+
+        Of names joined by `|` any will do.
+        """
+        return [names for names in needs if not any(self._has(name) for name in names.split("|"))]
 
     def _has(self, name: str) -> bool:
         group, _, option = name.partition(".")

@@ -78,11 +78,15 @@ def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineMode
 
 def _out_of_reach(model_id: str, lacking: Iterable[str], field: str) -> UnknownModel:
     cloud = model_id.partition("/")[0]
-    names = ", ".join(f"GENPULSE_PROVIDERS__{cloud.upper()}__{name.upper()}" for name in lacking)
-    what = names.replace("OPTIONS.", "OPTIONS with ")
+    what = ", ".join(" or ".join(_setting(cloud, name) for name in names.split("|")) for names in lacking)
     return UnknownModel(
         f"The account at {cloud} does not reach {model_id}; set {what} as docs/providers/{cloud}.md says.", field=field
     )
+
+
+def _setting(cloud: str, name: str) -> str:
+    group, _, option = name.partition(".")
+    return f"GENPULSE_PROVIDERS__{cloud.upper()}__{group.upper()}" + (f" with `{option}`" if option else "")
 
 
 def _cost(model: ModelSpec, operation: Operation, given: Mapping[str, Any]) -> tuple[float, str]:

@@ -34,7 +34,9 @@ def public_model(spec: ModelSpec, health: Health) -> Model:
         limits={operation: _limits(one) for operation, one in spec.operations.items()},
         price=spec.price,
         health=health,
+        result_seconds=spec.result_seconds,
         retires_at=spec.retires_at,
+        successor=spec.successor,
     )
 
 

@@ -163,8 +163,10 @@ class ModelSpec(Frozen):
     """What the provider's client has to know of it; the client says in which form."""
     needs: tuple[str, ...] = ()
     """Which credentials an account must have for it, where not every account reaches every model of its cloud: names of
-    `GENPULSE_PROVIDERS__<NAME>__…`, one within the options as `options.bucket`."""
+    `GENPULSE_PROVIDERS__<NAME>__…`, one within the options as `options.bucket`; any of those joined by `|` will do."""
     poll: Poll = Poll()
+    result_seconds: int | None = Field(None, gt=0)
+    """How long the provider keeps what it has made, where it says so: until then it can be fetched again."""
     price: Price | None = None
     retires_at: date | None = None
     successor: str | None = None
@@ -229,4 +231,7 @@ class Model(BaseModel):
     limits: dict[str, Any]
     price: Price | None
     health: Health
+    result_seconds: int | None
+    """How long its provider keeps what it has made; GenPulse's own copy stays."""
     retires_at: date | None
+    successor: str | None

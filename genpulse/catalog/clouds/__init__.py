@@ -28,18 +28,23 @@ CLOUDS = (
     "vidu",
     "volcengine",
 )
+#: The table of a file that says what all of its models have in common.
+_EVERY_MODEL = "*"
 
 
 def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:
     """Every model of these clouds."""
     common = _read("fields")
     for cloud in clouds:
-        for name, entry in _read(cloud).items():
+        entries = _read(cloud)
+        shared = entries.pop(_EVERY_MODEL, {})
+        for name, entry in entries.items():
             for operation in entry["operations"].values():
                 operation["fields"] = {
                     field: common[field] | differing for field, differing in operation["fields"].items()
                 }
-            yield ModelSpec.model_validate({"provider": cloud, "name": name, "queue": provider_queue(cloud)} | entry)
+            ours = {"provider": cloud, "name": name, "queue": provider_queue(cloud)}
+            yield ModelSpec.model_validate(ours | shared | entry)
 
 
 def _read(name: str) -> dict[str, Any]:
