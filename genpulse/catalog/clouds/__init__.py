@@ -5,36 +5,22 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.queues import provider_queue
 
-CLOUDS = (
-    "baidu",
-    "bfl",
-    "comfyui",
-    "dashscope",
-    "fal",
-    "google",
-    "kling",
-    "luma",
-    "minimax",
-    "openai",
-    "replicate",
-    "stability",
-    "runway",
-    "tencent",
-    "vidu",
-    "volcengine",
-)
+_FOLDER = files(__name__)
+_FIELDS = "fields"
+CLOUDS = tuple(sorted({Path(file.name).stem for file in _FOLDER.iterdir() if file.name.endswith(".toml")} - {_FIELDS}))
 #: The table of a file that says what all of its models have in common.
 _EVERY_MODEL = "*"
 
 
 def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:
     """Every model of these clouds."""
-    common = _read("fields")
+    common = _read(_FIELDS)
     for cloud in clouds:
         entries = _read(cloud)
         shared = entries.pop(_EVERY_MODEL, {})
@@ -48,4 +34,4 @@ def cloud_models(clouds: Iterable[str] = CLOUDS) -> Iterator[ModelSpec]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text("utf-8"))
+    return tomllib.loads(_FOLDER.joinpath(f"{name}.toml").read_text("utf-8"))
