@@ -6,7 +6,6 @@ import asyncio
 import base64
 import io
 import time
-from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,6 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -42,10 +40,12 @@ from genpulse.simulator.clouds.baidu import Baidu as Simulated
 from genpulse.simulator.clouds.baidu.signature import access_token
 from genpulse.simulator.credentials import BAIDU
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["baidu"]) if spec.retires_at is None}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Baidu)
+call = Calls("baidu")
+SPECS = {name: spec for name, spec in call.specs.items() if spec.retires_at is None}
+ALL = operations_of(SPECS.values())
 TEXT, FRAMES = Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO
 #: One of each interface.
 PICTURE, MUSE, K, OMNI, V = "qwen-image", "musesteamer-air-i2v", "k2.6", "ko1", "vq3-pro"
@@ -55,37 +55,6 @@ TASKS = [MUSE, K, OMNI, V, VOD, BASIC, ADVANCED, EXTREME]
 AT_ONCE = [PICTURE, LARGER]
 PICTURE_URL = "https://files.example/input.png"
 VALUES: dict[str, Any] = {"prompt": "a fox", "negative_prompt": "a hen", "seed": 7, "count": 2, "scale": 2}
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Baidu]]:
-    async with simulated(Simulated, Baidu) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
-def call(
-    model: str,
-    operation: Operation | None = None,
-    media: dict[str, list[Media]] | None = None,
-    **given: Any,
-) -> ModelCall:
-    options = given.pop("options", {})
-    operation = operation or next(iter(SPECS[model].operations))
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input=given,
-        media=media or {},
-        key="gen_1-0-1",
-        options=options,
-    )
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -120,12 +89,6 @@ async def started(account: Baidu, asked: ModelCall) -> Job:
     job = await account.submit(asked)
     assert isinstance(job, Job)
     return job
-
-
-async def refused(world: World[Baidu], asked: ModelCall, account: Baidu | None = None) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked, account)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -176,7 +139,7 @@ def test_what_the_router_may_choose() -> None:
 
 
 def test_what_has_retired_names_its_successor() -> None:
-    retired = {spec.name: spec for spec in cloud_models(["baidu"]) if spec.retires_at}
+    retired = {name: spec for name, spec in call.specs.items() if spec.retires_at}
     assert retired["ernie-image-turbo"].successor == "baidu/musesteamer-air-image"
 
 
@@ -270,7 +233,7 @@ async def test_a_video_of_the_k_series(world: World[Baidu], files: Files) -> Non
 
 async def test_a_video_of_the_v_series(world: World[Baidu], files: Files) -> None:
     picture = files[MediaKind.IMAGE]
-    given = {"prompt": "a fox", "duration": 16.0, "resolution": "540p", "seed": 7, "audio": False}
+    given: dict[str, Any] = {"prompt": "a fox", "duration": 16.0, "resolution": "540p", "seed": 7, "audio": False}
     state = await world.made(call(V, None, {"image": [picture]}, **given))
     parameters = given | {"images": [picture.data_url()], "duration": 16}
     assert world.sent() == {"model": "VQ3-Pro", "type": "img2video", "model_parameters": parameters}
@@ -320,7 +283,7 @@ async def test_a_video_by_way_of_vod(world: World[Baidu], files: Files) -> None:
 
 @pytest.mark.parametrize("model", [VOD, OMNI])
 async def test_some_need_an_address(world: World[Baidu], files: Files, model: str) -> None:
-    error = await refused(world, call(model, FRAMES, {"image": [files[MediaKind.IMAGE]]}, prompt="a fox"))
+    error = await world.refused(call(model, FRAMES, {"image": [files[MediaKind.IMAGE]]}, prompt="a fox"))
     assert (type(error), error.field, "URL" in error.message) == (InvalidInput, "input.image", True)
     assert SPECS[model].operations[FRAMES].images["image"].by_url_only
 
@@ -372,14 +335,14 @@ async def test_a_painting(world: World[Baidu], files: Files, model: str, submit:
 @pytest.mark.parametrize(("model", "operation"), [("musesteamer-2.0-turbo-i2v-audio", FRAMES), (K, TEXT)])
 async def test_lengths_are_five_or_ten(world: World[Baidu], files: Files, model: str, operation: Operation) -> None:
     asked = least(model, files, operation)
-    error = await refused(world, replace(asked, input={**asked.input, "duration": 7.0}))
+    error = await world.refused(replace(asked, input={**asked.input, "duration": 7.0}))
     assert (type(error), error.field, "5 or 10" in error.message) == (InvalidInput, "input.duration", True)
     assert world.simulator.record.find() == []
 
 
 @pytest.mark.parametrize("model", [MUSE, V, LARGER])
 async def test_a_picture_cannot_be_left_out(world: World[Baidu], model: str) -> None:
-    error = await refused(world, call(model, prompt="a fox"))
+    error = await world.refused(call(model, prompt="a fox"))
     assert (type(error), error.field) == (InvalidInput, "input.image")
     assert world.simulator.record.find() == []
 
@@ -407,7 +370,7 @@ async def test_each_platform_needs_its_own(
     world: World[Baidu], files: Files, model: str, without: set[str], named: str
 ) -> None:
     known = {name: value for name, value in asdict(BAIDU).items() if value and name not in without}
-    error = await refused(world, least(model, files), world.account(**known))
+    error = await world.refused(least(model, files), world.account(**known))
     assert type(error) is ProviderAuthFailed
     assert named in error.message
     assert world.simulator.record.find() == []
@@ -483,7 +446,7 @@ def test_the_secret_of_an_application_is_not_shown() -> None:
 
 @pytest.mark.parametrize("wrong", [{"app_key": "x"}, {"app_secret": "x"}])
 async def test_a_wrong_application(world: World[Baidu], files: Files, wrong: dict[str, str]) -> None:
-    error = await refused(world, least(LARGER, files), world.account(options=APPLICATION | wrong))
+    error = await world.refused(least(LARGER, files), world.account(options=APPLICATION | wrong))
     assert (type(error), "invalid_client" in error.message) == (ProviderAuthFailed, True)
 
 
@@ -502,7 +465,7 @@ async def test_wrong_keys(world: World[Baidu], files: Files, model: str, name: s
 
 async def test_a_token_is_lost_before_anything_is_sent(world: World[Baidu], files: Files) -> None:
     world.fault(type="lost_answer", kinds=["other"])
-    error = await refused(world, least(ADVANCED, files), world.account(options=APPLICATION))
+    error = await world.refused(least(ADVANCED, files), world.account(options=APPLICATION))
     assert type(error) is ProviderUnavailable
 
 
@@ -537,8 +500,7 @@ def _client(answer: Any) -> httpx.AsyncClient:
 
 
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Baidu:
-    client = _client(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Baidu("", Credentials(api_key="x", access_key="a", secret_key="s"), client)
+    return Baidu("", Credentials(api_key="x", access_key="a", secret_key="s"), always(status, body, headers))
 
 
 async def refusal(account: Baidu, model: str = PICTURE) -> GenPulseError:
@@ -687,9 +649,9 @@ async def test_sensitive_words_are_named(code: int) -> None:
 async def test_a_lost_answer_stays_unknown(world: World[Baidu], files: Files, model: str) -> None:
     asked, account = least(model, files), world.account()
     world.fault(type="lost_answer")
-    assert type(await refused(world, asked, account)) is OutcomeUnknown
+    assert type(await world.refused(asked, account)) is OutcomeUnknown
     world.fault(type="malformed", kinds=["submit"])
-    assert type(await refused(world, asked, account)) is OutcomeUnknown
+    assert type(await world.refused(asked, account)) is OutcomeUnknown
     assert not account.can_find(asked)
     assert not account.remembers_key(asked)
     assert len(world.simulator.find_jobs()) == 2
@@ -723,10 +685,10 @@ async def test_a_painting_tells_how_far_it_is(files: Files) -> None:
 async def test_a_failure(world: World[Baidu], files: Files, model: str) -> None:
     told = {MUSE, BASIC, ADVANCED, EXTREME, PICTURE, LARGER}  # the others have no word for why
     world.fault(type="fails", code="content")
-    assert type(await refused(world, least(model, files))) is (ContentBlocked if model in told else ProviderFailed)
+    assert type(await world.refused(least(model, files))) is (ContentBlocked if model in told else ProviderFailed)
     world.fault(type="fails")
     internal = ProviderUnavailable if model == PICTURE else ProviderFailed
-    assert type(await refused(world, least(model, files))) is internal
+    assert type(await world.refused(least(model, files))) is internal
 
 
 @pytest.mark.parametrize("model", [*TASKS, *AT_ONCE])
@@ -1111,7 +1073,7 @@ async def test_errors_are_worded_as_each_platform_does(world: World[Baidu], file
     for fault in ({"type": "rate_limited"}, {"type": "server_error"}):
         world.fault(**fault, times=4)
         for model in (PICTURE, VOD, ADVANCED):
-            error = await refused(world, least(model, files), world.account(**_without_application()))
+            error = await world.refused(least(model, files), world.account(**_without_application()))
             assert type(error) is (ProviderThrottled if fault["type"] == "rate_limited" else ProviderUnavailable)
     assert urlsplit(world.base_url).path == "/baidu"
 

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,6 @@ import httpx
 import pytest
 from PIL import Image
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     Forbidden,
@@ -39,41 +37,20 @@ from genpulse.simulator.clouds.bfl import Bfl as Simulated
 from genpulse.simulator.media import Format, render
 from genpulse.simulator.media import Media as Made
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, simulated
+from tests.clouds import Calls, World, always, input_file, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["bfl"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Bfl)
+call = Calls("bfl", "flux-2-pro", Operation.TEXT_TO_IMAGE, prompt="a fox")
+SPECS = call.specs
+ALL = operations_of(SPECS.values())
 TEXT, EDIT = Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE
 VALUES: dict[str, Any] = {"prompt": "a fox", "aspect_ratio": "9:16", "width": 1024, "height": 768, "seed": 7}
 HOOK = "https://us.example/hook"
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World[Bfl]]:
-    async with simulated(Simulated, Bfl) as made:
-        yield made
-
-
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Media:
-    path = tmp_path_factory.mktemp("inputs") / "input.png"
-    path.write_bytes(render(Made(Format.PNG, 320, 256)))
-    return Media(path=path, media_type="image/png")
-
-
-def call(
-    model: str = "flux-2-pro", operation: Operation = TEXT, media: dict[str, list[Media]] | None = None, **given: Any
-) -> ModelCall:
-    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
+    return input_file(tmp_path_factory.mktemp("inputs"), Made(Format.PNG, 320, 256))
 
 
 def filled(spec: ModelSpec, operation: Operation, picture: Media, *, every: bool) -> ModelCall:
@@ -93,15 +70,8 @@ def filled(spec: ModelSpec, operation: Operation, picture: Media, *, every: bool
     return replace(call(spec.name, operation, media, options=options), input=given)
 
 
-async def refused(world: World[Bfl], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
-
-
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Bfl:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Bfl("", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Bfl("", Credentials(api_key="x"), always(status, body, headers))
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -153,7 +123,7 @@ async def test_sizes_are_the_cloud_s(world: World[Bfl], model: str, size: tuple[
         await world.made(asked)
         assert world.simulator.find_jobs()[0].media[0].width == size[0]
     else:
-        assert isinstance(await refused(world, asked), ProviderRejected)
+        assert isinstance(await world.refused(asked), ProviderRejected)
 
 
 # What is sent ---------------------------------------------------------------------------------------------------------
@@ -200,7 +170,7 @@ async def test_a_mask_gets_the_size_of_the_picture(world: World[Bfl], picture: M
 
 
 async def test_without_a_mask_the_picture_has_to_be_transparent(world: World[Bfl], picture: Media) -> None:
-    error = await refused(world, call("flux-pro-1.0-fill", EDIT, {"image": [picture]}))
+    error = await world.refused(call("flux-pro-1.0-fill", EDIT, {"image": [picture]}))
     assert (type(error), "mask" in error.message) == (ProviderRejected, True)
 
 
@@ -215,7 +185,7 @@ async def test_a_picture_grows_by_so_many_pixels(world: World[Bfl], picture: Med
 async def test_a_picture_that_does_not_grow_is_refused(
     world: World[Bfl], picture: Media, options: dict[str, int]
 ) -> None:
-    error = await refused(world, call("flux-pro-1.0-expand", EDIT, {"image": [picture]}, options=options))
+    error = await world.refused(call("flux-pro-1.0-expand", EDIT, {"image": [picture]}, options=options))
     assert (type(error), error.field) == (InvalidInput, "provider_options")
     assert world.simulator.record.find() == []
 
@@ -228,7 +198,7 @@ async def test_shapes_have_a_limit(world: World[Bfl], model: str, aspect: str, m
         await world.made(asked)
         assert sent(world)[1]["aspect_ratio"] == aspect
     else:
-        error = await refused(world, asked)
+        error = await world.refused(asked)
         assert (type(error), error.field) == (InvalidInput, "input.aspect_ratio")
 
 
@@ -339,7 +309,7 @@ async def test_a_task_may_be_missing_at_first(world: World[Bfl]) -> None:
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_a_task_that_fails(world: World[Bfl], code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call())) is kind
+    assert type(await world.refused(call())) is kind
 
 
 async def test_files_are_gone_after_ten_minutes(world: World[Bfl]) -> None:

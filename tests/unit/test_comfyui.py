@@ -40,10 +40,10 @@ from genpulse.simulator import ManualClock, Settings, Simulator, create_simulato
 from genpulse.simulator.clouds.comfyui import Comfyui as Simulated
 from genpulse.simulator.jobs import State
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Files, World, simulated, world_of
 
+world = world_of(Simulated, Comfyui)
 (SPEC,) = cloud_models(["comfyui"])
-Files = dict[MediaKind, Media]
 Workflow = dict[str, Any]
 
 
@@ -88,17 +88,6 @@ SOUND: Workflow = {
 }
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World[Comfyui]]:
-    async with simulated(Simulated, Comfyui) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
 def call(
     workflow: Any = PICTURE, media: dict[str, list[Media]] | None = None, *, key: str = "gen_1-0-1", **given: Any
 ) -> ModelCall:
@@ -116,12 +105,6 @@ def changed(workflow: Workflow, key: str, **inputs: Any) -> Workflow:
     made = copy.deepcopy(workflow)
     made[key]["inputs"] |= inputs
     return made
-
-
-async def refused(world: World[Comfyui], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # What comes out -------------------------------------------------------------------------------------------------------
@@ -279,7 +262,7 @@ async def test_uploads_are_named_as_nodes_expect(world: World[Comfyui], files: F
 
 async def test_nothing_is_uploaded_for_a_workflow_that_has_no_place_for_it(world: World[Comfyui], files: Files) -> None:
     picture = files[MediaKind.IMAGE]
-    error = await refused(world, call(CLIP, {"image": [picture], "reference_images": [picture]}))
+    error = await world.refused(call(CLIP, {"image": [picture], "reference_images": [picture]}))
     assert (type(error), error.field) == (InvalidInput, "input.reference_images.0")
     assert world.simulator.uploads == {}
 
@@ -326,7 +309,7 @@ async def test_width_and_height_go_into_one_node(world: World[Comfyui]) -> None:
 
 @pytest.mark.parametrize("name", ["prompt", "prompt_id", "client_id"])
 async def test_what_a_run_is_found_by_is_not_the_callers(world: World[Comfyui], name: str) -> None:
-    error = await refused(world, replace(call(), options={name: "mine"}))
+    error = await world.refused(replace(call(), options={name: "mine"}))
     assert (type(error), error.field) == (InvalidInput, f"provider_options.{name}")
     assert world.simulator.find_jobs() == []
 
@@ -369,7 +352,7 @@ async def test_options_join_what_is_sent(world: World[Comfyui]) -> None:
 async def test_what_is_wrong_with_a_workflow_is_told_by_field(
     world: World[Comfyui], workflow: Workflow, given: dict[str, Any], field: str, words: str
 ) -> None:
-    error = await refused(world, call(workflow, **given))
+    error = await world.refused(call(workflow, **given))
     assert isinstance(error, InvalidInput)
     assert error.field == field
     assert words in error.message
@@ -420,7 +403,7 @@ def test_what_is_wrong_with_a_workflow_is_told_when_it_is_submitted(given: dict[
     ],
 )
 async def test_errors_of_nodes_are_told(world: World[Comfyui], workflow: Workflow, words: str) -> None:
-    error = await refused(world, call(workflow))
+    error = await world.refused(call(workflow))
     assert type(error) is ProviderRejected
     assert words in error.message
 
@@ -428,7 +411,7 @@ async def test_errors_of_nodes_are_told(world: World[Comfyui], workflow: Workflo
 async def test_half_a_workflow_is_not_what_was_asked_for() -> None:
     half = PICTURE | {"3": node("EmptyImage", width=0), "4": node("SaveImage", images=["3", 0])}
     async with simulated(Simulated, Comfyui, seconds=8) as world:
-        error = await refused(world, call(half))
+        error = await world.refused(call(half))
         assert type(error) is ProviderRejected
         assert "node 3 (EmptyImage), input width" in error.message
         (job,) = world.simulator.find_jobs()
@@ -500,7 +483,7 @@ async def test_how_a_run_ends(messages: list[Any], kind: type[GenPulseError], wo
 
 async def test_no_paths_of_the_server_in_an_error(world: World[Comfyui]) -> None:
     world.fault(type="fails")
-    error = await refused(world, call())
+    error = await world.refused(call())
     assert type(error) is ProviderFailed
     assert "node 1 (EmptyImage)" in error.message
     assert error.details == {"node": "1", "exception": "RuntimeError"}

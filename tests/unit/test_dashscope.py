@@ -37,6 +37,7 @@ from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, render
 from genpulse.simulator.media import Media as Made
+from tests.clouds import always
 
 BASE = "http://sim/dashscope/api/v1"
 KEY = "sk-sim-key"
@@ -132,8 +133,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def answering(status: int, body: Any, headers: dict[str, str] | None = None) -> Dashscope:
     """The client of a cloud that answers everything so."""
-    serve = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Dashscope(BASE, Credentials(api_key=KEY), httpx.AsyncClient(transport=serve))
+    return Dashscope(BASE, Credentials(api_key=KEY), always(status, body, headers))
 
 
 # ------------------------------------------------------------------------------------------------------- every model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     Forbidden,
@@ -32,48 +30,14 @@ from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator.clouds.fal import Fal as Simulated
 from genpulse.simulator.jobs import State
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["fal"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Fal)
+call = Calls("fal", "flux-schnell", Operation.TEXT_TO_IMAGE, prompt="a fox")
+SPECS = call.specs
+ALL = operations_of(SPECS.values())
 LINKS = {"status": "http://fal/s", "result": "http://fal/r", "cancel": "http://fal/c"}
 JOB = Job(id="1", handle=LINKS)
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Fal]]:
-    async with simulated(Simulated, Fal) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
-def call(
-    model: str = "flux-schnell",
-    operation: Operation = Operation.TEXT_TO_IMAGE,
-    media: dict[str, list[Media]] | None = None,
-    **given: Any,
-) -> ModelCall:
-    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
-
-
-async def refused(world: World[Fal], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -179,7 +143,7 @@ async def test_models_want_their_input_in_their_own_words(
 
 
 async def test_a_number_that_the_model_does_not_list_is_refused(world: World[Fal]) -> None:
-    error = await refused(world, call("hailuo-2-3-standard", TEXT, duration=8.0))
+    error = await world.refused(call("hailuo-2-3-standard", TEXT, duration=8.0))
     assert (type(error), error.field) == (InvalidInput, "input.duration")
     assert world.simulator.record.find() == []
 
@@ -188,8 +152,7 @@ async def test_a_number_that_the_model_does_not_list_is_refused(world: World[Fal
 
 
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Fal:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Fal("http://fal", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Fal("http://fal", Credentials(api_key="x"), always(status, body, headers))
 
 
 def platform(kind: str) -> dict[str, str]:
@@ -230,7 +193,7 @@ async def test_a_refusal(status: int, body: object, kind: type[GenPulseError]) -
 
 
 async def test_a_refusal_says_where(world: World[Fal]) -> None:
-    error = await refused(world, call(count=9))
+    error = await world.refused(call(count=9))
     assert (type(error), "num_images" in error.message) == (ProviderRejected, True)
 
 
@@ -271,7 +234,7 @@ async def test_completed_may_mean_failed(kind: str, error: type[GenPulseError]) 
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_a_request_that_fails(world: World[Fal], code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call())) is kind
+    assert type(await world.refused(call())) is kind
 
 
 @pytest.mark.parametrize(

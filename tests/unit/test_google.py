@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -23,7 +21,7 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Output, Pending
+from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output, Pending
 from genpulse.providers.google import Google
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
@@ -32,10 +30,11 @@ from genpulse.simulator.jobs import State
 from genpulse.simulator.media import Format, render
 from genpulse.simulator.media import Media as Made
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["google"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Google)
+call = Calls("google", prompt="a fox")
+ALL = operations_of(call.specs.values())
 PICTURE, VIDEO, VEO, IMAGEN = "gemini-3-pro-image", "gemini-omni-1.2-flash", "veo-3.1", "imagen-4"
 KEY = {"x-goog-api-key": "AIza-sim-key"}
 VALUES: dict[str, Any] = {
@@ -47,36 +46,8 @@ VALUES: dict[str, Any] = {
     "count": 2,
     "seed": 7,
 }
-Files = dict[MediaKind, Media]
-"""What a file that came out begins with."""
+#: What a file that came out begins with.
 STARTS = {"image": (b"\x89PNG", b"\xff\xd8\xff"), "video": (b"ftyp",)}
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Google]]:
-    async with simulated(Simulated, Google) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
-def call(
-    model: str, operation: Operation | None = None, media: dict[str, list[Media]] | None = None, **given: Any
-) -> ModelCall:
-    operation = operation or next(iter(SPECS[model].operations))
-    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -87,12 +58,6 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     if "resolution" in given and "1080p" not in fields["resolution"].enum:
         given["resolution"] = fields["resolution"].enum[-1]
     return call(spec.name, operation, media, **given)
-
-
-async def refused(world: World[Google], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 async def bytes_of(world: World[Google], output: Output) -> bytes:
@@ -236,7 +201,7 @@ async def test_veo_with_references_and_with_a_video(world: World[Google], files:
     [({"duration": 5.0}, "4, 6, 8"), ({"duration": 4.0, "resolution": "1080p"}, "8 only")],
 )
 async def test_what_veo_cannot_make_is_refused(world: World[Google], given: dict[str, Any], words: str) -> None:
-    error = await refused(world, call(VEO, **given))
+    error = await world.refused(call(VEO, **given))
     assert isinstance(error, InvalidInput)
     assert (error.field, words in error.message) == ("input.duration", True)
     assert world.simulator.record.find(kind=Kind.SUBMIT) == []
@@ -343,8 +308,7 @@ async def test_the_key_is_shown_to_google_alone(link: str, shown: bool) -> None:
 
 
 def answering(status: int, body: object) -> Google:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body))
-    return Google("http://sim", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Google("http://sim", Credentials(api_key="x"), always(status, body))
 
 
 def wording(status: int, name: str, message: str = "no", details: list[dict[str, Any]] | None = None) -> Google:
@@ -490,7 +454,7 @@ async def test_an_answer_without_a_job_is_no_answer(model: str, body: object) ->
 )
 async def test_what_fails(world: World[Google], model: str, code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call(model))) is (ContentBlocked if code == "content" else kind)
+    assert type(await world.refused(call(model))) is (ContentBlocked if code == "content" else kind)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,8 +42,7 @@ from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
 from genpulse.simulator.clouds import kling as simulated
 from genpulse.simulator.faults import FAULTS
-from genpulse.simulator.media import Format, render
-from genpulse.simulator.media import Media as Made
+from tests.clouds import Files, always
 
 SPECS = {spec.name: spec for spec in cloud_models(["kling"])}
 LIVING = {name: spec for name, spec in SPECS.items() if spec.retires_at is None}
@@ -130,19 +128,6 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> dict[MediaKind, Media]:
-    """One of each kind; only the video is open to the cloud."""
-    forms = {MediaKind.IMAGE: Format.PNG, MediaKind.VIDEO: Format.MP4, MediaKind.AUDIO: Format.WAV}
-    made = {}
-    for kind, form in forms.items():
-        path = tmp_path / f"{kind}.{form}"
-        path.write_bytes(render(Made(form).small()))
-        url = "https://files.example/video.mp4" if kind is MediaKind.VIDEO else None
-        made[kind] = Media(path=path, media_type=form.content_type, url=url)
-    return made
-
-
 def call(
     model: str,
     operation: str = "text-to-video",
@@ -164,7 +149,7 @@ def call(
     )
 
 
-def full_call(spec: ModelSpec, operation: Operation, files: dict[MediaKind, Media], *, every: bool) -> ModelCall:
+def full_call(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
     """A call with the fields that are required, or with all there are."""
     fields = {name: field for name, field in spec.operations[operation].fields.items() if field.required or every}
     media = {name: [files[MEDIA_FIELDS[name]]] for name, field in fields.items() if field.type in MEDIA_TYPES}
@@ -211,7 +196,7 @@ async def sent_by(made: ModelCall) -> tuple[str, dict[str, Any]]:
 @pytest.mark.parametrize("every", [False, True], ids=["least", "everything"])
 @pytest.mark.parametrize(("spec", "operation"), list(every_operation()))
 async def test_every_model_makes_what_is_asked_for(
-    world: World, files: dict[MediaKind, Media], spec: ModelSpec, operation: Operation, every: bool
+    world: World, files: Files, spec: ModelSpec, operation: Operation, every: bool
 ) -> None:
     asked = full_call(spec, operation, files, every=every)
     if spec.name == "speech":  # it is in the answer
@@ -266,7 +251,7 @@ async def test_the_new_body_is_as_recorded() -> None:
     }
 
 
-async def test_frames_are_contents_in_bare_base64(files: dict[MediaKind, Media]) -> None:
+async def test_frames_are_contents_in_bare_base64(files: Files) -> None:
     image = files[MediaKind.IMAGE]
     media = {"image": [image], "last_image": [image]}
     path, body = await sent_by(call("kling-3.0", "image-to-video", media=media))
@@ -278,7 +263,7 @@ async def test_frames_are_contents_in_bare_base64(files: dict[MediaKind, Media])
     ]
 
 
-async def test_references_and_videos_are_named_for_the_prompt(files: dict[MediaKind, Media]) -> None:
+async def test_references_and_videos_are_named_for_the_prompt(files: Files) -> None:
     video, image = files[MediaKind.VIDEO], files[MediaKind.IMAGE]
     asked = call(
         "kling-3.0-omni",
@@ -300,7 +285,7 @@ async def test_omni_has_a_shape_without_anything_to_take_it_from() -> None:
     assert body["settings"] == {"aspect_ratio": "16:9"}
 
 
-async def test_older_omni_lists_frames_references_and_a_video(files: dict[MediaKind, Media]) -> None:
+async def test_older_omni_lists_frames_references_and_a_video(files: Files) -> None:
     image, video = files[MediaKind.IMAGE], files[MediaKind.VIDEO]
     media = {"image": [image], "last_image": [image], "reference_images": [image]}
     _, body = await sent_by(call("kling-video-o1", "image-to-video", media=media))
@@ -315,7 +300,7 @@ async def test_older_omni_lists_frames_references_and_a_video(files: dict[MediaK
     assert body["video_list"] == [{"video_url": video.url, "refer_type": "base", "keep_original_sound": "no"}]
 
 
-async def test_pictures_and_older_sound_have_names_of_their_own(files: dict[MediaKind, Media]) -> None:
+async def test_pictures_and_older_sound_have_names_of_their_own(files: Files) -> None:
     given = {"prompt": "x", "count": 3, "resolution": "2k", "aspect_ratio": "21:9"}
     path, body = await sent_by(call("kling-v3-image", "text-to-image", given))
     assert path == "/v1/images/generations"
@@ -364,7 +349,7 @@ async def test_options_join_what_is_sent_but_not_what_we_find_the_task_by() -> N
     assert (body["shot_type"], body["external_task_id"]) == ("intelligence", "gen_1-0-1")
 
 
-async def test_a_figure_moves_as_somebody_in_a_video(files: dict[MediaKind, Media]) -> None:
+async def test_a_figure_moves_as_somebody_in_a_video(files: Files) -> None:
     image, video = files[MediaKind.IMAGE], files[MediaKind.VIDEO]
     media = {"image": [image], "video": [video]}
     given = {"prompt": "in the rain", "audio": False, "resolution": "1080p"}
@@ -391,7 +376,7 @@ async def test_a_figure_moves_as_somebody_in_a_video(files: dict[MediaKind, Medi
     }
 
 
-async def test_a_video_may_be_gone_by_instead_of_changed(files: dict[MediaKind, Media]) -> None:
+async def test_a_video_may_be_gone_by_instead_of_changed(files: Files) -> None:
     media = {"video": [files[MediaKind.VIDEO]]}
     asked = call("kling-3.0-omni-reference", "video-to-video", {"prompt": "x", "duration": 7.0}, media=media)
     _, body = await sent_by(asked)
@@ -400,7 +385,7 @@ async def test_a_video_may_be_gone_by_instead_of_changed(files: dict[MediaKind, 
     assert body["video_list"] == [{"video_url": files[MediaKind.VIDEO].url, "refer_type": "feature"}]
 
 
-async def test_what_is_worn_shown_and_grown(files: dict[MediaKind, Media]) -> None:
+async def test_what_is_worn_shown_and_grown(files: Files) -> None:
     image, data = files[MediaKind.IMAGE], files[MediaKind.IMAGE].base64()
     media = {"image": [image], "reference_images": [image]}
     path, body = await sent_by(call("kolors-virtual-try-on-v1-5", "image-to-image", {}, media=media))
@@ -423,7 +408,7 @@ async def test_what_is_worn_shown_and_grown(files: dict[MediaKind, Media]) -> No
     assert ratios == grown | dict.fromkeys(("down_expansion_ratio", "left_expansion_ratio", "right_expansion_ratio"), 0)
 
 
-async def test_what_is_heard(files: dict[MediaKind, Media]) -> None:
+async def test_what_is_heard(files: Files) -> None:
     sound, video = files[MediaKind.AUDIO], files[MediaKind.VIDEO]
     media = {"image": [files[MediaKind.IMAGE]], "audio": [sound]}
     path, body = await sent_by(call("avatar", "image-to-video", {"resolution": "1080p"}, media=media))
@@ -484,7 +469,7 @@ def test_a_second_costs_what_is_asked_of_it(model: str, given: dict[str, Any], c
     assert price.per_unit(given) == cost
 
 
-async def test_a_lip_sync_lets_the_first_face_speak(files: dict[MediaKind, Media]) -> None:
+async def test_a_lip_sync_lets_the_first_face_speak(files: Files) -> None:
     media = {"audio": [files[MediaKind.AUDIO]]}
     options = {"video_id": "7", "sound_volume": 2, "watermark_info": {"enabled": True}}
     path, body = await sent_by(call("lip-sync", "video-to-video", {}, media=media, options=options))
@@ -523,7 +508,7 @@ async def test_what_a_call_is_nothing_without(model: str, operation: str, field:
     assert refused.value.field == field
 
 
-async def test_a_video_has_to_be_open_to_the_cloud(files: dict[MediaKind, Media]) -> None:
+async def test_a_video_has_to_be_open_to_the_cloud(files: Files) -> None:
     closed = Media(path=files[MediaKind.VIDEO].path, media_type="video/mp4")
     for model in ("kling-3.0-omni", "kling-video-o1", "lip-sync"):
         with pytest.raises(InvalidInput) as refused:
@@ -531,13 +516,13 @@ async def test_a_video_has_to_be_open_to_the_cloud(files: dict[MediaKind, Media]
         assert refused.value.field == "input.video"
 
 
-async def test_a_sound_is_no_video(files: dict[MediaKind, Media]) -> None:
+async def test_a_sound_is_no_video(files: Files) -> None:
     media = {"audio": [files[MediaKind.VIDEO]]}
     with pytest.raises(MediaRejected):
         await sent_by(call("lip-sync", "video-to-video", {}, media=media, options={"video_id": "7"}))
 
 
-async def test_a_video_without_a_face_is_refused(files: dict[MediaKind, Media]) -> None:
+async def test_a_video_without_a_face_is_refused(files: Files) -> None:
     body = {"code": 0, "message": "SUCCEED", "data": {"session_id": "s", "face_data": []}}
     account = answering(200, body)
     with pytest.raises(InvalidInput, match="no face"):
@@ -548,8 +533,7 @@ async def test_a_video_without_a_face_is_refused(files: dict[MediaKind, Media]) 
 
 
 def answering(status: int, body: object) -> Kling:
-    serve = httpx.MockTransport(lambda _request: httpx.Response(status, json=body))
-    return Kling("http://kling", KEY, httpx.AsyncClient(transport=serve))
+    return Kling("http://kling", KEY, always(status, body))
 
 
 @pytest.mark.parametrize(

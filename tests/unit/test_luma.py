@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -24,7 +22,7 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
+from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Pending
 from genpulse.providers.luma import Luma
 from genpulse.providers.luma.model import ModelWire, change
 from genpulse.schemas.catalog import ModelSpec
@@ -32,10 +30,12 @@ from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator.clouds.luma import Luma as Simulated
 from genpulse.simulator.credentials import LUMA
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["luma"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Luma)
+call = Calls("luma", operation=Operation.TEXT_TO_VIDEO, prompt="a fox")
+SPECS = call.specs
+ALL = operations_of(SPECS.values())
 TEXT, FRAMES, VIDEO = Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO, Operation.VIDEO_TO_VIDEO
 DRAW, EDIT = Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE
 ON_EARLIER = ("video-upscale", "video-sound")
@@ -50,39 +50,12 @@ VALUES: dict[str, Any] = {
     "duration": 5.0,
     "strength": 0.4,
 }
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Luma]]:
-    async with simulated(Simulated, Luma) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """The picture has no URL, and so is sent along."""
-    return input_files(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")
 def linked(files: Files) -> Files:
+    """The picture has an address too, and so is not sent along."""
     return files | {MediaKind.IMAGE: replace(files[MediaKind.IMAGE], url=PICTURE)}
-
-
-def call(
-    model: str, operation: Operation = TEXT, media: dict[str, list[Media]] | None = None, **given: Any
-) -> ModelCall:
-    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -100,12 +73,6 @@ async def earlier(world: World[Luma], model: str = "ray-2") -> str:
     job = await world.account().submit(call(model))
     world.clock.advance(60)
     return job.id
-
-
-async def refused(world: World[Luma], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -373,7 +340,7 @@ async def test_work_on_an_earlier_dream(
 async def test_which_dream_has_to_be_said(world: World[Luma], model: str, made: object) -> None:
     options = {} if made is None else {"generation_id": made}
     asked = call(model, next(iter(SPECS[model].operations)), options=options)
-    error = await refused(world, asked)
+    error = await world.refused(asked)
     assert (type(error), error.field) == (InvalidInput, "provider_options.generation_id")
     assert world.simulator.record.find() == []
 
@@ -391,14 +358,14 @@ async def test_dream_machine_takes_addresses_only(
     world: World[Luma], files: Files, model: str, operation: Operation, name: str
 ) -> None:
     file = replace(files[MEDIA_FIELDS[name]], url=None)
-    error = await refused(world, call(model, operation, {name: [file]}, aspect_ratio="1:1"))
+    error = await world.refused(call(model, operation, {name: [file]}, aspect_ratio="1:1"))
     assert (type(error), error.field, "URL" in error.message) == (InvalidInput, f"input.{name}", True)
     assert world.simulator.record.find() == []
 
 
 @pytest.mark.parametrize(("model", "seconds", "words"), [("ray-3.2", 7.0, "5 or 10"), ("ray-2", 8.0, "5 or 9")])
 async def test_lengths(world: World[Luma], model: str, seconds: float, words: str) -> None:
-    error = await refused(world, call(model, duration=seconds))
+    error = await world.refused(call(model, duration=seconds))
     assert (type(error), error.field, words in error.message) == (InvalidInput, "input.duration", True)
 
 
@@ -406,9 +373,8 @@ async def test_lengths(world: World[Luma], model: str, seconds: float, words: st
 
 
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Luma:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
     account = Credentials(api_key="x", access_key="y")
-    return Luma("http://sim/v1", account, httpx.AsyncClient(transport=transport))
+    return Luma("http://sim/v1", account, always(status, body, headers))
 
 
 @BOTH
@@ -503,7 +469,7 @@ async def test_an_answer_without_a_generation_is_no_answer(model: str, body: obj
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_a_generation_that_fails(world: World[Luma], model: str, code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call(model))) is kind
+    assert type(await world.refused(call(model))) is kind
 
 
 @BOTH
@@ -706,7 +672,7 @@ async def test_a_file_is_uploaded_and_used(world: World[Luma], files: Files) -> 
     new = {"mime_type": "image/png", "size_bytes": len(content), "filename": "a.png"}
     made = (await told(world, "POST", f"{AGENTS}/files", json=new)).json()
     options = {"image_ref": [{"file_id": made["id"]}]}
-    assert type(await refused(world, call("uni-1", DRAW, options=options))) is ProviderRejected
+    assert type(await world.refused(call("uni-1", DRAW, options=options))) is ProviderRejected
     put = made["upload"]
     assert (await world.http.put(put["url"], headers={"Content-Type": "x"}, content=content)).status_code == 403
     assert (await world.http.put(put["url"], headers=put["headers"], content=content)).is_success

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -24,17 +22,19 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
+from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Pending
 from genpulse.providers.minimax import Minimax
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator.clouds.minimax import Minimax as Simulated
 from genpulse.simulator.jobs import State
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["minimax"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Minimax)
+call = Calls("minimax", operation=Operation.TEXT_TO_VIDEO, prompt="a fox")
+SPECS = call.specs
+ALL = operations_of(SPECS.values())
 TEXT, SPEECH = Operation.TEXT_TO_VIDEO, Operation.TEXT_TO_SPEECH
 SOUND = (b"ID3", b"\xff\xfb", b"\xff\xf3")
 VALUES: dict[str, Any] = {
@@ -51,33 +51,6 @@ VALUES: dict[str, Any] = {
 #: Of models whose `voice` is the id of a new one, and what their options must say.
 NEW_VOICE = {"voice-clone": "Fox-voice-1", "voice-design": "Fox-voice-2"}
 NEEDED: dict[str, dict[str, Any]] = {"video-template": {"template_id": "393769180141805569"}}
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Minimax]]:
-    async with simulated(Simulated, Minimax) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
-def call(
-    model: str, operation: Operation = TEXT, media: dict[str, list[Media]] | None = None, **given: Any
-) -> ModelCall:
-    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -92,12 +65,6 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     if "voice" in given:
         given["voice"] = NEW_VOICE.get(spec.name, given["voice"])
     return call(spec.name, operation, media, options=NEEDED.get(spec.name, {}), **given)
-
-
-async def refused(world: World[Minimax], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -161,7 +128,7 @@ async def test_a_video_may_only_have_an_end(world: World[Minimax], files: Files)
     await world.made(call("h3", TEXT, {"last_image": [files[MediaKind.IMAGE]]}))
     assert [one.get("role") for one in world.sent()["content"]] == [None, "last_frame"]
     both = {"last_image": [files[MediaKind.IMAGE]], "reference_images": [files[MediaKind.IMAGE]]}
-    error = await refused(world, call("h3", TEXT, both))
+    error = await world.refused(call("h3", TEXT, both))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "reference_images")
 
 
@@ -250,14 +217,14 @@ async def test_a_voice_is_designed_from_words(world: World[Minimax]) -> None:
 @pytest.mark.parametrize("model", NEW_VOICE)
 @pytest.mark.parametrize("voice", ["short", "1-is-no-letter", "ends-with-", "has spaces in it"])
 async def test_an_id_that_no_voice_can_have(world: World[Minimax], files: Files, model: str, voice: str) -> None:
-    error = await refused(world, call(model, SPEECH, {"audio": [files[MediaKind.AUDIO]]}, voice=voice))
+    error = await world.refused(call(model, SPEECH, {"audio": [files[MediaKind.AUDIO]]}, voice=voice))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "input.voice")
     assert world.simulator.record.find() == []
 
 
 async def test_a_sample_of_another_form_is_refused(world: World[Minimax], files: Files) -> None:
     sample = replace(files[MediaKind.AUDIO], media_type="audio/ogg")
-    error = await refused(world, call("voice-clone", SPEECH, {"audio": [sample]}))
+    error = await world.refused(call("voice-clone", SPEECH, {"audio": [sample]}))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "input.audio")
     assert world.simulator.uploads == {}
 
@@ -266,10 +233,10 @@ async def test_a_clone_that_is_paid_for_is_not_paid_again(world: World[Minimax],
     """A lost upload costs nothing; a lost clone stays unknown."""
     asked = call("voice-clone", SPEECH, {"audio": [files[MediaKind.AUDIO]]})
     world.fault(type="lost_answer", kinds=["other"], times=1)
-    assert type(await refused(world, asked)) is ProviderUnavailable
+    assert type(await world.refused(asked)) is ProviderUnavailable
     assert world.simulator.find_jobs() == []
     world.fault(type="lost_answer", times=1)
-    assert type(await refused(world, asked)) is OutcomeUnknown
+    assert type(await world.refused(asked)) is OutcomeUnknown
     assert len(world.simulator.find_jobs()) == 1
 
 
@@ -305,10 +272,10 @@ async def test_a_video_of_h3_is_made_anew(world: World[Minimax], files: Files) -
     assert sent == {"model": "MiniMax-H3", "resolution": "2K"}
     assert state.parameters["resolution"] == "2K"
     media = {"video": [files[MediaKind.VIDEO]], "audio": [files[MediaKind.AUDIO]]}
-    error = await refused(world, call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    error = await world.refused(call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "audio")
     media = {name: [files[MediaKind.IMAGE]] for name in ("video", "image", "reference_images")}
-    error = await refused(world, call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    error = await world.refused(call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "reference_images")
 
 
@@ -352,20 +319,20 @@ async def test_the_list_of_tasks_is_filtered_and_paged(world: World[Minimax]) ->
 async def test_what_does_not_go_together_is_refused(
     world: World[Minimax], model: str, given: dict[str, Any], field: str, words: str
 ) -> None:
-    error = await refused(world, call(model, **given))
+    error = await world.refused(call(model, **given))
     assert isinstance(error, InvalidInput)
     assert (error.field, words in error.message) == (field, True)
     assert world.simulator.record.find(kind=Kind.SUBMIT) == []
 
 
 async def test_sound_needs_company(world: World[Minimax], files: Files) -> None:
-    error = await refused(world, call("h3", TEXT, {"audio": [files[MediaKind.AUDIO]]}))
+    error = await world.refused(call("h3", TEXT, {"audio": [files[MediaKind.AUDIO]]}))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "audio")
 
 
 async def test_a_last_frame_needs_more_than_512p(world: World[Minimax], files: Files) -> None:
     pictures = {"image": [files[MediaKind.IMAGE]], "last_image": [files[MediaKind.IMAGE]]}
-    error = await refused(world, call("hailuo-02", Operation.IMAGE_TO_VIDEO, pictures, resolution="512p"))
+    error = await world.refused(call("hailuo-02", Operation.IMAGE_TO_VIDEO, pictures, resolution="512p"))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "resolution")
 
 
@@ -404,8 +371,7 @@ CODES: list[tuple[int, type[GenPulseError]]] = [
 
 
 def answering(status: int, body: object) -> Minimax:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body))
-    return Minimax("http://sim", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Minimax("http://sim", Credentials(api_key="x"), always(status, body))
 
 
 @pytest.mark.parametrize("status", [200, 500])
@@ -449,7 +415,7 @@ async def test_an_answer_without_a_task_is_no_answer(model: str, body: object) -
 @pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
 async def test_a_task_that_fails(world: World[Minimax], model: str, code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call(model))) is kind
+    assert type(await world.refused(call(model))) is kind
 
 
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderUnavailable)])
@@ -460,7 +426,7 @@ async def test_what_fails_within_the_answer(
     world.fault(type="fails", code=code)
     operation = next(iter(SPECS[model].operations))
     assert (
-        type(await refused(world, call(model, operation, voice="x") if "speech" in model else call(model, operation)))
+        type(await world.refused(call(model, operation, voice="x") if "speech" in model else call(model, operation)))
         is kind
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import httpx
 import pytest
 from PIL import Image
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -28,7 +26,7 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
-from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Output
+from genpulse.providers.base import Credentials, Finished, Job, ModelCall, Output
 from genpulse.providers.masks import transparent_where_white
 from genpulse.providers.openai import Openai
 from genpulse.schemas.catalog import ModelSpec, Size
@@ -37,45 +35,17 @@ from genpulse.simulator.clouds.openai import Openai as Simulated
 from genpulse.simulator.media import Format, render
 from genpulse.simulator.media import Media as Made
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, opened, operations_of, world_of
 
-ENTRIES = {spec.name: spec for spec in cloud_models(["openai"])}
+world = world_of(Simulated, Openai)
+call = Calls("openai", "gpt-image-2", Operation.TEXT_TO_IMAGE, prompt="a fox")
+ENTRIES = call.specs
 TODAY = datetime.now(UTC).date()
 SPECS = {name: spec for name, spec in ENTRIES.items() if spec.retires_at is None or spec.retires_at > TODAY}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+ALL = operations_of(SPECS.values())
 TEXT, EDIT = Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE
 KEY = {"Authorization": "Bearer sk-sim-openai-key"}
 VALUES: dict[str, Any] = {"prompt": "a fox", "width": 1536, "height": 1024, "count": 2}
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Openai]]:
-    async with simulated(Simulated, Openai) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
-def call(
-    model: str = "gpt-image-2",
-    operation: Operation = TEXT,
-    media: dict[str, list[Media]] | None = None,
-    **given: Any,
-) -> ModelCall:
-    options = given.pop("options", {})
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=ENTRIES[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        options=options,
-        key="gen_1-0-1",
-    )
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -83,17 +53,6 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     fields = {name: field for name, field in spec.operations[operation].fields.items() if field.required or every}
     media = {name: [files[MEDIA_FIELDS[name]]] for name in fields if name in MEDIA_FIELDS}
     return call(spec.name, operation, media, **{name: VALUES[name] for name in fields if name in VALUES})
-
-
-async def refused(world: World[Openai], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
-
-
-def opened(output: Output) -> Image.Image:
-    assert output.content is not None
-    return Image.open(io.BytesIO(output.content))
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -114,7 +73,7 @@ async def test_every_model_makes_what_it_says(
 @pytest.mark.parametrize("name", sorted(set(ENTRIES) - set(SPECS)))
 async def test_a_retired_model_is_gone_and_has_a_successor(world: World[Openai], name: str) -> None:
     assert (ENTRIES[name].successor or "").removeprefix("openai/") in SPECS
-    error = await refused(world, call(name))
+    error = await world.refused(call(name))
     assert isinstance(error, ProviderRejected)
     assert "model_not_found" in error.message
 
@@ -142,7 +101,7 @@ async def test_catalogue_and_cloud_agree_on_sizes(
     if fits:
         assert (await world.made(asked)).parameters["width"] == size[0]
     else:
-        assert isinstance(await refused(world, asked), ProviderRejected)
+        assert isinstance(await world.refused(asked), ProviderRejected)
 
 
 # What is sent ---------------------------------------------------------------------------------------------------------
@@ -246,7 +205,7 @@ def test_a_mask_is_transparent_where_it_was_white(tmp_path: Path) -> None:
 
 
 async def test_a_stream_is_refused_before_it_is_paid_for(world: World[Openai]) -> None:
-    error = await refused(world, call(options={"stream": True}))
+    error = await world.refused(call(options={"stream": True}))
     assert isinstance(error, InvalidInput)
     assert error.field == "provider_options.stream"
     assert world.simulator.record.find(kind=Kind.SUBMIT) == []
@@ -256,8 +215,7 @@ async def test_a_stream_is_refused_before_it_is_paid_for(world: World[Openai]) -
 
 
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Openai:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Openai("http://sim", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Openai("http://sim", Credentials(api_key="x"), always(status, body, headers))
 
 
 ERRORS: list[tuple[int, str, str | None, type[GenPulseError]]] = [
@@ -326,16 +284,16 @@ async def test_what_fails(
 ) -> None:
     world.fault(type="fails", code=code)
     media = {"image": [files[MediaKind.IMAGE]]} if operation is EDIT else {}
-    assert type(await refused(world, call(operation=operation, media=media))) is kind
+    assert type(await world.refused(call(operation=operation, media=media))) is kind
 
 
 async def test_throttled_and_down(world: World[Openai]) -> None:
     world.fault(type="rate_limited", retry_after=7)
-    error = await refused(world, call())
+    error = await world.refused(call())
     assert isinstance(error, ProviderThrottled)
     assert error.details["retry_after"] == 7
     world.fault(type="server_error", status=503)
-    assert isinstance(await refused(world, call()), ProviderUnavailable)
+    assert isinstance(await world.refused(call()), ProviderUnavailable)
 
 
 @pytest.mark.parametrize("body", [{}, {"data": []}, {"created": "soon", "data": []}, [], "x"])
@@ -352,7 +310,7 @@ async def test_no_picture_is_a_failure(data: list[dict[str, str]]) -> None:
 
 async def test_done_without_a_file_is_a_failure(world: World[Openai]) -> None:
     world.fault(type="no_outputs")
-    assert isinstance(await refused(world, call()), ProviderFailed)
+    assert isinstance(await world.refused(call()), ProviderFailed)
 
 
 async def test_a_picture_behind_a_link() -> None:

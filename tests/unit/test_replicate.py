@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     Forbidden,
@@ -24,54 +21,19 @@ from genpulse.errors import (
     ProviderRejected,
     ProviderThrottled,
 )
-from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
+from genpulse.providers.base import Credentials, Finished, Job, Media, Pending
 from genpulse.providers.replicate import Replicate
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator.clouds.replicate import Replicate as Simulated
 from genpulse.simulator.jobs import State
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["replicate"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Replicate)
+call = Calls("replicate", "flux-schnell", Operation.TEXT_TO_IMAGE, prompt="a fox")
+ALL = operations_of(call.specs.values())
 EDIT, FRAMES = Operation.IMAGE_TO_IMAGE, Operation.IMAGE_TO_VIDEO
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Replicate]]:
-    async with simulated(Simulated, Replicate) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
-def call(
-    model: str = "flux-schnell",
-    operation: Operation = Operation.TEXT_TO_IMAGE,
-    media: dict[str, list[Media]] | None = None,
-    **given: Any,
-) -> ModelCall:
-    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
-
-
-async def refused(world: World[Replicate], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -152,8 +114,7 @@ async def test_pictures_and_sizes_in_the_model_s_own_words(world: World[Replicat
 
 
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Replicate:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Replicate("http://replicate", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Replicate("http://replicate", Credentials(api_key="x"), always(status, body, headers))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +202,7 @@ async def test_what_is_deleted_is_not_asked_for_again() -> None:
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_a_prediction_that_fails(world: World[Replicate], code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call())) is kind
+    assert type(await world.refused(call())) is kind
 
 
 async def test_a_wrong_token_is_refused(world: World[Replicate]) -> None:

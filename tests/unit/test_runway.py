@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import httpx
 import pytest
 
 from genpulse.catalog import Catalog
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -35,10 +33,12 @@ from genpulse.simulator.clouds.runway import Runway as Simulated
 from genpulse.simulator.credentials import RUNWAY
 from genpulse.simulator.jobs import State
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["runway"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Runway)
+call = Calls("runway", "gen4.5", Operation.TEXT_TO_VIDEO, prompt="a fox")
+SPECS = call.specs
+ALL = operations_of(SPECS.values())
 TEXT, FRAMES, VIDEO = Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO, Operation.VIDEO_TO_VIDEO
 DRAW, EDIT = Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE
 LARGER, FASTER = Operation.VIDEO_UPSCALE, Operation.VIDEO_INTERPOLATE
@@ -54,35 +54,6 @@ VALUES: dict[str, Any] = {
     "fps": 29.97,
     "scale": 16,
 }
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Runway]]:
-    async with simulated(Simulated, Runway) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return input_files(tmp_path_factory.mktemp("inputs"))
-
-
-def call(
-    model: str = "gen4.5",
-    operation: Operation = TEXT,
-    media: dict[str, list[Media]] | None = None,
-    **given: Any,
-) -> ModelCall:
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        options=given.pop("options", {}),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-    )
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -102,12 +73,6 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     if every and rules.sizes:
         given["width"], given["height"] = rules.sizes.sizes[-1]
     return replace(call(spec.name, operation, media), input=given)
-
-
-async def refused(world: World[Runway], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -299,7 +264,7 @@ async def test_a_performance(world: World[Runway], files: Files) -> None:
     other = {"character": {"type": "video", "uri": CLIP}}
     await world.made(call("act_two", VIDEO, {"video": media["video"]}, options=other))
     assert sent(world)[1]["character"] == other["character"]
-    error = await refused(world, call("act_two", VIDEO, {"video": media["video"]}))
+    error = await world.refused(call("act_two", VIDEO, {"video": media["video"]}))
     assert (type(error), error.field) == (InvalidInput, "input.image")
 
 
@@ -316,7 +281,7 @@ async def test_a_performance(world: World[Runway], files: Files) -> None:
 async def test_what_is_between_the_values_of_a_list_is_refused(
     world: World[Runway], asked: ModelCall, field: str, words: str
 ) -> None:
-    error = await refused(world, asked)
+    error = await world.refused(asked)
     assert (type(error), error.field, words in error.message) == (InvalidInput, f"input.{field}", True)
     assert world.simulator.record.find() == []
 
@@ -348,7 +313,7 @@ async def test_a_large_file_is_uploaded_first(world: World[Runway], tmp_path: Pa
 
 async def test_an_upload_that_fails_has_cost_nothing(world: World[Runway], tmp_path: Path) -> None:
     world.fault(type="server_error", status=503, kinds=["other"], times=1)
-    error = await refused(world, call("aleph2", VIDEO, {"video": [large(tmp_path)]}))
+    error = await world.refused(call("aleph2", VIDEO, {"video": [large(tmp_path)]}))
     assert (type(error), world.simulator.find_jobs()) == (ProviderUnavailable, [])
 
 
@@ -369,8 +334,7 @@ REFUSALS: list[tuple[int, str, type[GenPulseError]]] = [
 
 
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Runway:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Runway("", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Runway("", Credentials(api_key="x"), always(status, body, headers))
 
 
 @pytest.mark.parametrize(("status", "said", "kind"), REFUSALS)
@@ -458,7 +422,7 @@ async def test_what_is_under_way(body: object, fraction: float | None) -> None:
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_a_task_that_fails(world: World[Runway], code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call())) is kind
+    assert type(await world.refused(call())) is kind
 
 
 async def test_a_wrong_key_is_refused(world: World[Runway]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from email import message_from_bytes
 from pathlib import Path
@@ -15,7 +13,6 @@ import pytest
 from PIL import Image
 
 from genpulse.adapters import fit_image
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -35,10 +32,12 @@ from genpulse.schemas.states import Operation
 from genpulse.simulator.clouds.stability import Stability as Simulated
 from genpulse.simulator.media import Format, render
 from genpulse.simulator.media import Media as Made
-from tests.clouds import World, simulated
+from tests.clouds import Calls, World, input_file, opened, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["stability"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Stability)
+calls = Calls("stability")
+SPECS = calls.specs
+ALL = operations_of(SPECS.values())
 TEXT, EDIT, UPSCALE = Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE, Operation.IMAGE_UPSCALE
 VALUES: dict[str, Any] = {"prompt": "a fox", "negative_prompt": "a dog", "aspect_ratio": "9:21", "seed": 4294967294}
 KEY = {"Authorization": f"Bearer {Simulated.credentials.api_key}"}
@@ -46,31 +45,16 @@ SD3 = ["sd3.5-large", "sd3.5-large-turbo", "sd3.5-medium", "sd3.5-flash"]
 DONE = {"finish-reason": "SUCCESS", "seed": "7", "content-type": "image/png"}
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World[Stability]]:
-    async with simulated(Simulated, Stability) as made:
-        yield made
-
-
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Media:
-    path = tmp_path_factory.mktemp("inputs") / "input.png"
-    path.write_bytes(render(Made(Format.PNG, 240, 160)))
-    return Media(path=path, media_type="image/png")
+    return input_file(tmp_path_factory.mktemp("inputs"), Made(Format.PNG, 240, 160))
 
 
 def call(
     model: str = "core", operation: Operation = TEXT, image: Media | None = None, *, options: Any = None, **given: Any
 ) -> ModelCall:
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input=given or {"prompt": "a fox"},
-        media={"image": [image]} if image else {},
-        options=options or {},
-        key="gen_1-0-1",
-    )
+    media = {"image": [image]} if image else {}
+    return calls(model, operation, media, options=options, **(given or {"prompt": "a fox"}))
 
 
 def filled(spec: ModelSpec, operation: Operation, image: Media, *, every: bool) -> ModelCall:
@@ -79,17 +63,6 @@ def filled(spec: ModelSpec, operation: Operation, image: Media, *, every: bool) 
     given = {name: VALUES[name] for name in fields if name in VALUES}
     given |= {name: fields[name].maximum for name in ("strength", "guidance") if name in fields}
     return replace(call(spec.name, operation, image if "image" in fields else None), input=given)
-
-
-async def refused(world: World[Stability], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
-
-
-def opened(output: Output) -> Image.Image:
-    assert output.content is not None
-    return Image.open(io.BytesIO(output.content))
 
 
 def sending(answer: httpx.Response) -> tuple[Stability, list[httpx.Request]]:
@@ -262,13 +235,13 @@ async def test_what_does_not_say_how_it_ended_is_no_picture(content: bytes) -> N
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderUnavailable)])
 async def test_a_picture_that_fails(world: World[Stability], code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call())) is kind
+    assert type(await world.refused(call())) is kind
 
 
 async def test_no_picture(world: World[Stability], picture: Media) -> None:
     world.fault(type="no_outputs")
-    assert type(await refused(world, call())) is ProviderFailed
-    assert type(await refused(world, call("upscale-creative", UPSCALE, picture))) is ProviderFailed
+    assert type(await world.refused(call())) is ProviderFailed
+    assert type(await world.refused(call("upscale-creative", UPSCALE, picture))) is ProviderFailed
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------
@@ -372,7 +345,7 @@ async def test_it_may_be_missing_at_first(world: World[Stability], picture: Medi
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_it_may_fail(world: World[Stability], picture: Media, code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call("upscale-creative", UPSCALE, picture))) is kind
+    assert type(await world.refused(call("upscale-creative", UPSCALE, picture))) is kind
 
 
 @pytest.mark.parametrize("body", [{}, {"id": ""}, {"id": None}, [], "x", None])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,6 @@ import httpx
 import pytest
 
 from genpulse.catalog import Catalog
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -34,10 +32,12 @@ from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
 from genpulse.simulator.clouds.tencent import Tencent as Simulated
 from genpulse.simulator.credentials import TENCENT
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["tencent"])}
-ALL = [(spec, operation) for spec in SPECS.values() if not spec.retires_at for operation in spec.operations]
+world = world_of(Simulated, Tencent)
+call = Calls("tencent")
+SPECS = call.specs
+ALL = operations_of(spec for spec in SPECS.values() if not spec.retires_at)
 TEXT, PICTURE = Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO
 VALUES: dict[str, Any] = {
     "prompt": "a fox",
@@ -54,38 +54,12 @@ VOD, VOD_PICTURE, JOB, HUB, HUB_TASK = "kling-3.0", "kling-image-3.0", "vclm-kli
 PRO, HUB_PICTURE_TASK, MPS = "text-to-image-pro", "hy-image-3.0-task", "mps-upscale"
 SYNC = ["refine-image", "enhance-image", "hy-image-3.0", "ci-super-resolution"]
 TASKS = [VOD, VOD_PICTURE, JOB, PRO, HUB, HUB_TASK, HUB_PICTURE_TASK, MPS]
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Tencent]]:
-    async with simulated(Simulated, Tencent) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    made = input_files(tmp_path_factory.mktemp("inputs"))
-    return made | {MediaKind.AUDIO: replace(made[MediaKind.AUDIO], url="https://files.example/input.wav")}
-
-
-def call(
-    model: str,
-    operation: Operation | None = None,
-    media: dict[str, list[Media]] | None = None,
-    **given: Any,
-) -> ModelCall:
-    extra: dict[str, Any] = {"key": "gen_1-0-1"}
-    extra |= {name: given.pop(name) for name in ("options", "callback_url", "key") if name in given}
-    operation = operation or next(iter(SPECS[model].operations))
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input=given,
-        media=media or {},
-        **extra,
-    )
+def files(files: Files) -> Files:
+    """The sound has an address too."""
+    return files | {MediaKind.AUDIO: replace(files[MediaKind.AUDIO], url="https://files.example/input.wav")}
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -118,12 +92,6 @@ def least(model: str, files: Files, **more: Any) -> ModelCall:
     operation = next(iter(SPECS[model].operations))
     asked = filled(SPECS[model], operation, files, every=False)
     return replace(call(model, operation, **more), media=asked.media, input=asked.input)
-
-
-async def refused(world: World[Tencent], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -355,7 +323,7 @@ async def test_pictures_that_a_task_of_tokenhub_tells_as_a_list() -> None:
 async def test_a_background_is_replaced_by_link(world: World[Tencent], files: Files) -> None:
     picture = files[MediaKind.IMAGE]
     asked = call("replace-background", None, {"image": [picture]}, prompt="a beach", width=1920, height=1080)
-    error = await refused(world, asked)
+    error = await world.refused(asked)
     assert (type(error), error.field) == (InvalidInput, "image")
     link = "https://files.example/a.png"
     await world.made(replace(asked, media={"image": [replace(picture, url=link)]}))
@@ -446,7 +414,7 @@ async def test_a_picture_is_in_the_bucket_only_while_it_is_processed(world: Worl
 async def test_a_picture_leaves_the_bucket_when_it_fails(world: World[Tencent], files: Files) -> None:
     world.fault(type="fails")
     asked = call("ci-super-resolution", None, {"image": [files[MediaKind.IMAGE]]})
-    assert type(await refused(world, asked)) is ProviderUnavailable
+    assert type(await world.refused(asked)) is ProviderUnavailable
     assert world.simulator.uploads == {}
 
 
@@ -460,7 +428,7 @@ async def test_a_picture_leaves_the_bucket_when_it_fails(world: World[Tencent], 
 async def test_what_does_not_go_together_is_refused(
     world: World[Tencent], model: str, given: dict[str, Any], field: str, words: str
 ) -> None:
-    error = await refused(world, call(model, None, prompt="a fox", **given))
+    error = await world.refused(call(model, None, prompt="a fox", **given))
     assert isinstance(error, InvalidInput)
     assert (error.field, words in error.message) == (field, True)
     assert world.simulator.record.find(kind=Kind.SUBMIT) == []
@@ -504,7 +472,7 @@ async def test_what_does_not_go_with_pictures_is_refused(
 ) -> None:
     operation = list(SPECS[model].operations)[-1]
     media = {"image": [files[MediaKind.IMAGE]], "last_image": [files[MediaKind.IMAGE]]}
-    error = await refused(world, call(model, operation, media, **given))
+    error = await world.refused(call(model, operation, media, **given))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, field)
 
 
@@ -512,7 +480,7 @@ async def test_a_sound_that_tencent_cannot_fetch(world: World[Tencent], files: F
     sound = files[MediaKind.AUDIO]
     closed = Media(path=sound.path, media_type=sound.media_type)
     asked = call("vclm-human-actor", None, {"image": [files[MediaKind.IMAGE]], "audio": [closed]})
-    error = await refused(world, asked)
+    error = await world.refused(asked)
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "audio")
 
 
@@ -521,9 +489,9 @@ async def test_files_that_are_too_large_together(world: World[Tencent], tmp_path
     path.write_bytes(bytes(4 * 2**20))
     large = Media(path=path, media_type="image/png")
     for model, field in (("kling-3.0", "image"), ("vidu-q3", "image")):
-        error = await refused(world, call(model, PICTURE, {"image": [large], "last_image": [large]}, prompt="a fox"))
+        error = await world.refused(call(model, PICTURE, {"image": [large], "last_image": [large]}, prompt="a fox"))
         assert (type(error), getattr(error, "field", "")) == (InvalidInput, field)
-    assert type(await refused(world, call("enhance-image", None, {"image": [large]}))) is InvalidInput
+    assert type(await world.refused(call("enhance-image", None, {"image": [large]}))) is InvalidInput
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------
@@ -728,7 +696,7 @@ async def test_a_task_that_fails(
     world: World[Tencent], files: Files, model: str, code: str, kind: type[GenPulseError]
 ) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, least(model, files))) is kind
+    assert type(await world.refused(least(model, files))) is kind
 
 
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderUnavailable)])
@@ -737,17 +705,17 @@ async def test_what_fails_within_the_answer(
     world: World[Tencent], files: Files, model: str, code: str, kind: type[GenPulseError]
 ) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, least(model, files))) is kind
+    assert type(await world.refused(least(model, files))) is kind
 
 
 @pytest.mark.parametrize("model", [*TASKS, *SYNC])
 async def test_throttled_broken_and_wrong_in_the_clouds_words(world: World[Tencent], files: Files, model: str) -> None:
     for fault, kind in (("rate_limited", ProviderThrottled), ("server_error", ProviderUnavailable)):
         world.fault(type=fault)
-        assert type(await refused(world, least(model, files))) is kind
+        assert type(await world.refused(least(model, files))) is kind
     world.fault(type="latency", seconds=0)
     wrong = least(model, files, options={"Surprise": 1})
-    assert type(await refused(world, wrong)) is ProviderRejected
+    assert type(await world.refused(wrong)) is ProviderRejected
 
 
 # Credentials ----------------------------------------------------------------------------------------------------------
@@ -939,7 +907,7 @@ async def test_a_long_key_is_shortened_to_the_same(world: World[Tencent], files:
 
 @pytest.mark.parametrize("name", ["SessionId", "SubAppId"])
 async def test_what_settles_a_lost_answer_is_not_the_callers(world: World[Tencent], files: Files, name: str) -> None:
-    error = await refused(world, least(VOD, files, options={name: "mine"}))
+    error = await world.refused(least(VOD, files, options={name: "mine"}))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, f"provider_options.{name}")
     assert world.simulator.find_jobs() == []
 

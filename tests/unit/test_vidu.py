@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -32,45 +30,22 @@ from genpulse.simulator.clouds.vidu import Vidu as Simulated
 from genpulse.simulator.credentials import VIDU
 from genpulse.simulator.jobs import State
 from genpulse.simulator.wire import Kind
-from tests.clouds import World, input_files, simulated
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["vidu"])}
-ALL = [(spec, operation) for spec in SPECS.values() for operation in spec.operations]
+world = world_of(Simulated, Vidu)
+call = Calls("vidu", "viduq3-pro", Operation.TEXT_TO_VIDEO, prompt="a fox")
+SPECS = call.specs
+ALL = operations_of(SPECS.values())
 TEXT, FRAMES, VIDEO = Operation.TEXT_TO_VIDEO, Operation.IMAGE_TO_VIDEO, Operation.VIDEO_TO_VIDEO
 DRAW, EDIT = Operation.TEXT_TO_IMAGE, Operation.IMAGE_TO_IMAGE
 CLIP, SOUND = "https://files.example/input.mp4", "https://files.example/input.wav"
 VALUES: dict[str, Any] = {"prompt": "a fox", "aspect_ratio": "9:16", "seed": 7, "audio": True, "voice": "male-1"}
-Files = dict[MediaKind, Media]
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World[Vidu]]:
-    async with simulated(Simulated, Vidu) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    made = input_files(tmp_path_factory.mktemp("inputs"))
-    return made | {MediaKind.AUDIO: replace(made[MediaKind.AUDIO], url=SOUND)}
-
-
-def call(
-    model: str = "viduq3-pro",
-    operation: Operation = TEXT,
-    media: dict[str, list[Media]] | None = None,
-    **given: Any,
-) -> ModelCall:
-    extra = {name: given.pop(name) for name in ("options", "callback_url") if name in given}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire_of(operation),
-        input={"prompt": "a fox"} | given,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
+def files(files: Files) -> Files:
+    """The sound has an address too."""
+    return files | {MediaKind.AUDIO: replace(files[MediaKind.AUDIO], url=SOUND)}
 
 
 def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) -> ModelCall:
@@ -87,12 +62,6 @@ def filled(spec: ModelSpec, operation: Operation, files: Files, *, every: bool) 
     if "duration" in fields:
         given["duration"] = fields["duration"].default
     return replace(call(spec.name, operation, media), input=given)
-
-
-async def refused(world: World[Vidu], asked: ModelCall) -> GenPulseError:
-    with pytest.raises(GenPulseError) as error:
-        await world.made(asked)
-    return error.value
 
 
 # Every model ----------------------------------------------------------------------------------------------------------
@@ -240,7 +209,7 @@ async def test_what_is_said_comes_in_one_way(
     world: World[Vidu], files: Files, with_sound: bool, given: dict[str, Any]
 ) -> None:
     media = {"video": [files[MediaKind.VIDEO]]} | ({"audio": [files[MediaKind.AUDIO]]} if with_sound else {})
-    error = await refused(world, replace(call("lip-sync", VIDEO, media), input=given))
+    error = await world.refused(replace(call("lip-sync", VIDEO, media), input=given))
     assert (type(error), error.field) == (InvalidInput, "input.voice" if "voice" in given else "input.audio")
     assert world.simulator.record.find() == []
 
@@ -257,7 +226,7 @@ async def test_what_does_not_go_together_is_refused(
     world: World[Vidu], files: Files, asked: ModelCall, field: str, words: str
 ) -> None:
     pictures = {name: [files[MediaKind.IMAGE]] for name in ("image", "last_image")}
-    error = await refused(world, replace(asked, media=pictures))
+    error = await world.refused(replace(asked, media=pictures))
     assert (type(error), error.field, words in error.message) == (InvalidInput, f"input.{field}", True)
     assert world.simulator.record.find() == []
 
@@ -272,7 +241,7 @@ async def test_videos_and_sounds_need_an_address(world: World[Vidu], files: File
     media[name] = [replace(media[name][0], url=None)]
     operation = next(iter(SPECS[model].operations))
     given = {} if name == "audio" else {"prompt": "good evening"}
-    error = await refused(world, replace(call(model, operation, media), input=given))
+    error = await world.refused(replace(call(model, operation, media), input=given))
     assert (type(error), error.field, "URL" in error.message) == (InvalidInput, f"input.{name}", True)
 
 
@@ -310,8 +279,7 @@ REFUSALS: list[tuple[int, str, type[GenPulseError]]] = [
 
 
 def answering(status: int, body: object, headers: dict[str, str] | None = None) -> Vidu:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body, headers=headers))
-    return Vidu("", Credentials(api_key="x"), httpx.AsyncClient(transport=transport))
+    return Vidu("", Credentials(api_key="x"), always(status, body, headers))
 
 
 @pytest.mark.parametrize(("status", "code", "kind"), REFUSALS)
@@ -393,7 +361,7 @@ async def test_progress(progress: int | None, fraction: float | None) -> None:
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
 async def test_a_task_that_fails(world: World[Vidu], code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
-    assert type(await refused(world, call())) is kind
+    assert type(await world.refused(call())) is kind
 
 
 async def test_a_wrong_key_is_refused(world: World[Vidu]) -> None:

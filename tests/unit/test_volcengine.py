@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from genpulse.catalog import load_catalog
-from genpulse.catalog.clouds import cloud_models
 from genpulse.errors import (
     ContentBlocked,
     GenPulseError,
@@ -43,18 +40,17 @@ from genpulse.providers.volcengine import Volcengine, ark
 from genpulse.schemas.catalog import ModelSpec
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
-from genpulse.simulator import ManualClock, Settings, Simulator, create_simulator
-from genpulse.simulator.clouds import volcengine as simulated
-from genpulse.simulator.faults import FAULTS
+from genpulse.simulator.clouds.volcengine import Volcengine as Simulated
 from genpulse.simulator.jobs import State
-from genpulse.simulator.media import Format, render
-from genpulse.simulator.media import Media as Made
 from genpulse.simulator.wire import Kind
+from tests.clouds import Calls, Files, World, always, operations_of, simulated, world_of
 
-SPECS = {spec.name: spec for spec in cloud_models(["volcengine"])}
+world = world_of(Simulated, Volcengine)
+call_of = Calls("volcengine", prompt="a fox")
+SPECS = call_of.specs
 #: Flash is sold overseas alone.
 LIVING = [spec for spec in SPECS.values() if spec.retires_at is None and spec.name != "seedream-5-flash"]
-ALL = [(spec, operation) for spec in LIVING for operation in spec.operations]
+ALL = operations_of(LIVING)
 FULL = Credentials(api_key="sim-ark-key", access_key="AKLTsim", secret_key="sim-volcengine-secret")
 BASE = "http://sim/volcengine/api/v3"
 BEARER = {"Authorization": "Bearer sim-ark-key"}
@@ -75,83 +71,7 @@ VALUES = {
 }
 
 
-@dataclass
-class World:
-    """A simulated Volcengine, its clock, and an account there."""
-
-    simulator: Simulator
-    clock: ManualClock
-    http: httpx.AsyncClient
-
-    def account(self, credentials: Credentials = FULL) -> Volcengine:
-        return Volcengine(BASE, credentials, self.http)
-
-    def fault(self, **values: object) -> None:
-        self.simulator.faults.put("volcengine", FAULTS.validate_python([values]))
-
-    async def made(self, call: ModelCall) -> Finished:
-        """What comes of a call in the end."""
-        job = await self.account().submit(call)
-        if isinstance(job, Finished):
-            return job
-        state = await self.account().poll(job, call)
-        assert isinstance(state, Finished)
-        return state
-
-    def sent(self, kind: Kind = Kind.SUBMIT) -> Any:
-        return self.simulator.record.find(cloud="volcengine", kind=kind)[-1].body
-
-
-@asynccontextmanager
-async def a_world(callbacks: httpx.AsyncBaseTransport | None = None, seconds: float = 0) -> AsyncIterator[World]:
-    clock = ManualClock(time.time())  # signatures carry the machine's
-    simulator = Simulator(Settings(seconds_per_job=seconds), clock=clock, transport=callbacks)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_simulator(simulator))) as http:
-        yield World(simulator, clock, http)
-    await simulator.aclose()
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[MediaKind, Media]:
-    folder = tmp_path_factory.mktemp("inputs")
-
-    def a(form: Format, url: str | None = None) -> Media:
-        path: Path = folder / f"input.{form}"
-        path.write_bytes(render(Made(form, 64, 64)))
-        return Media(path=path, media_type=form.content_type, url=url)
-
-    return {
-        MediaKind.IMAGE: a(Format.PNG),
-        MediaKind.VIDEO: a(Format.MP4, "https://files.example/input.mp4"),
-        MediaKind.AUDIO: a(Format.WAV),
-    }
-
-
-def call_of(
-    model: str,
-    operation: Operation = Operation.TEXT_TO_IMAGE,
-    media: dict[str, list[Media]] | None = None,
-    **fields: Any,
-) -> ModelCall:
-    extra = {name: fields.pop(name) for name in ("options", "callback_url") if name in fields}
-    return ModelCall(
-        model=model,
-        operation=operation,
-        wire=SPECS[model].wire,
-        input={"prompt": "a fox"} | fields,
-        media=media or {},
-        key="gen_1-0-1",
-        **extra,
-    )
-
-
-def full_call(spec: ModelSpec, operation: Operation, files: dict[MediaKind, Media]) -> ModelCall:
+def full_call(spec: ModelSpec, operation: Operation, files: Files) -> ModelCall:
     """Every field that the catalogue lists."""
     fields = spec.operations[operation].fields
     media = {name: [files[MEDIA_FIELDS[name]]] for name in fields if name in MEDIA_FIELDS and name != "audio"}
@@ -172,7 +92,7 @@ def video(**fields: Any) -> ModelCall:
 
 @pytest.mark.parametrize(("spec", "operation"), ALL, ids=lambda one: getattr(one, "name", one))
 async def test_every_model_honours_every_field(
-    world: World, files: dict[MediaKind, Media], spec: ModelSpec, operation: Operation
+    world: World[Volcengine], files: Files, spec: ModelSpec, operation: Operation
 ) -> None:
     state = await world.made(full_call(spec, operation, files))
     (output,) = state.outputs
@@ -181,7 +101,7 @@ async def test_every_model_honours_every_field(
     assert answer.headers["Content-Type"].startswith(str(spec.operations[operation].output))
 
 
-async def test_flash_is_made_at_byteplus_alone(world: World) -> None:
+async def test_flash_is_made_at_byteplus_alone(world: World[Volcengine]) -> None:
     with pytest.raises(ProviderRejected, match="not offered by Volcengine in China"):
         await world.account().submit(call_of("seedream-5-flash"))
     options = {"model": "dola-seedream-5-0-flash-260915"}
@@ -246,7 +166,7 @@ def test_a_sound_is_no_answer_to_whether_there_is_one() -> None:
 # What is sent ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_picture_is_asked_for_in_its_exact_size(world: World, files: dict[MediaKind, Media]) -> None:
+async def test_a_picture_is_asked_for_in_its_exact_size(world: World[Volcengine], files: Files) -> None:
     media = {"image": [files[MediaKind.IMAGE]], "reference_images": [files[MediaKind.IMAGE]]}
     made = await world.made(call_of(SEEDREAM, Operation.IMAGE_TO_IMAGE, media, width=2304, height=1728))
     link = files[MediaKind.IMAGE].data_url()
@@ -262,7 +182,7 @@ async def test_a_picture_is_asked_for_in_its_exact_size(world: World, files: dic
     assert made.usage == {"images": 1, "tokens": 15552}
 
 
-async def test_options_go_through_and_may_make_a_set(world: World) -> None:
+async def test_options_go_through_and_may_make_a_set(world: World[Volcengine]) -> None:
     options = {
         "sequential_image_generation": "auto",
         "sequential_image_generation_options": {"max_images": 3},
@@ -277,9 +197,7 @@ async def test_options_go_through_and_may_make_a_set(world: World) -> None:
     assert len((await world.made(call_of(SEEDREAM, options=options))).outputs) == 2
 
 
-async def test_a_clip_is_asked_for_from_its_first_to_its_last_picture(
-    world: World, files: dict[MediaKind, Media]
-) -> None:
+async def test_a_clip_is_asked_for_from_its_first_to_its_last_picture(world: World[Volcengine], files: Files) -> None:
     image = files[MediaKind.IMAGE]
     call = call_of(
         SEEDANCE,
@@ -314,14 +232,14 @@ async def test_a_clip_is_asked_for_from_its_first_to_its_last_picture(
     assert made.usage == {"tokens": 108000}
 
 
-async def test_lists_of_options_join_ours(world: World) -> None:
+async def test_lists_of_options_join_ours(world: World[Volcengine]) -> None:
     draft = {"type": "draft_task", "draft_task": {"id": "cgt-1"}}
     await world.made(call_of("seedance-2-5", Operation.TEXT_TO_VIDEO, options={"content": [draft]}))
     assert world.sent()["content"] == [{"type": "text", "text": "a fox"}, draft]
 
 
 @pytest.mark.parametrize("task", ["edit", "extend"])
-async def test_what_is_done_to_a_video_is_said(world: World, files: dict[MediaKind, Media], task: str) -> None:
+async def test_what_is_done_to_a_video_is_said(world: World[Volcengine], files: Files, task: str) -> None:
     media = {"video": [files[MediaKind.VIDEO]]}
     await world.made(call_of(f"seedance-2-5-{task}", Operation.VIDEO_TO_VIDEO, media))
     assert world.sent()["omni_reference_task_type"] == task
@@ -344,7 +262,7 @@ def test_a_second_costs_what_its_tokens_cost(model: str, given: dict[str, Any], 
     assert price.per_unit(given) == cost
 
 
-async def test_references_may_be_pictures_sound_and_a_video(world: World, files: dict[MediaKind, Media]) -> None:
+async def test_references_may_be_pictures_sound_and_a_video(world: World[Volcengine], files: Files) -> None:
     media = {
         name: [files[kind]] for name, kind in MEDIA_FIELDS.items() if name in ("reference_images", "video", "audio")
     }
@@ -357,7 +275,7 @@ async def test_references_may_be_pictures_sound_and_a_video(world: World, files:
     ]
 
 
-async def test_a_video_needs_a_public_url(world: World, files: dict[MediaKind, Media]) -> None:
+async def test_a_video_needs_a_public_url(world: World[Volcengine], files: Files) -> None:
     hidden = Media(path=files[MediaKind.VIDEO].path, media_type="video/mp4")
     with pytest.raises(InvalidInput, match="public URL"):
         await world.account().submit(call_of(SEEDANCE, Operation.VIDEO_TO_VIDEO, {"video": [hidden]}))
@@ -394,7 +312,7 @@ async def test_visual_is_asked_at_its_own_host() -> None:
     assert str(seen[0].url) == address
 
 
-async def test_jimeng_is_sent_and_asked_for_as_documented(world: World) -> None:
+async def test_jimeng_is_sent_and_asked_for_as_documented(world: World[Volcengine]) -> None:
     call = call_of(JIMENG, width=2048, height=1024, seed=3, options={"scale": 0.7})
     await world.made(call)
     assert world.sent() == {
@@ -413,14 +331,16 @@ async def test_jimeng_is_sent_and_asked_for_as_documented(world: World) -> None:
 @pytest.mark.parametrize(
     "option", [{"aigc_meta": {"producer_id": "me"}}, '{"aigc_meta": {"producer_id": "me"}}'], ids=["object", "text"]
 )
-async def test_what_is_wanted_of_jimeng_s_results_is_said_with_the_question(world: World, option: object) -> None:
+async def test_what_is_wanted_of_jimeng_s_results_is_said_with_the_question(
+    world: World[Volcengine], option: object
+) -> None:
     await world.made(call_of(JIMENG, options={"req_json": option}))
     assert "req_json" not in world.sent()
     assert world.sent(Kind.POLL)["req_json"] == '{"return_url":true,"aigc_meta":{"producer_id":"me"}}'
 
 
 @pytest.mark.parametrize("option", ["{", "[]", 7])
-async def test_what_is_wanted_of_results_is_an_object(world: World, option: object) -> None:
+async def test_what_is_wanted_of_results_is_an_object(world: World[Volcengine], option: object) -> None:
     with pytest.raises(InvalidInput) as refused:
         await world.account().submit(call_of(JIMENG, options={"req_json": option}))
     assert refused.value.field == "provider_options.req_json"
@@ -435,7 +355,7 @@ async def test_what_is_wanted_of_results_is_an_object(world: World, option: obje
     ],
 )
 async def test_pictures_are_enlarged_within_the_answer(
-    world: World, files: dict[MediaKind, Media], model: str, action: str, body: dict[str, Any]
+    world: World[Volcengine], files: Files, model: str, action: str, body: dict[str, Any]
 ) -> None:
     image = files[MediaKind.IMAGE]
     made = await world.account().submit(upscaling(image, model, {"model_quality": "HQ"}))
@@ -445,7 +365,7 @@ async def test_pictures_are_enlarged_within_the_answer(
     assert entry.query == {"Action": action, "Version": "2022-08-31"}
 
 
-async def test_enlarged_pictures_may_come_as_they_are(world: World, files: dict[MediaKind, Media]) -> None:
+async def test_enlarged_pictures_may_come_as_they_are(world: World[Volcengine], files: Files) -> None:
     made = await world.account().submit(upscaling(files[MediaKind.IMAGE], LENS, {"return_url": False}))
     assert isinstance(made, Finished)
     assert made.outputs[0].content
@@ -472,7 +392,7 @@ def upscaling(image: Media, model: str, options: dict[str, Any]) -> ModelCall:
     ],
 )
 async def test_jimeng_s_task_follows_from_what_is_given(
-    world: World, files: dict[MediaKind, Media], given: list[str], req_key: str
+    world: World[Volcengine], files: Files, given: list[str], req_key: str
 ) -> None:
     media = {name: [files[MediaKind.IMAGE]] for name in given}
     await world.made(call_of("jimeng-video-3-1080p", Operation.IMAGE_TO_VIDEO, media, duration=10.0))
@@ -480,7 +400,7 @@ async def test_jimeng_s_task_follows_from_what_is_given(
     assert (body["req_key"], body["frames"], len(body["binary_data_base64"])) == (req_key, 241, len(given))
 
 
-async def test_jimeng_is_sent_links_where_there_are_some(world: World, files: dict[MediaKind, Media]) -> None:
+async def test_jimeng_is_sent_links_where_there_are_some(world: World[Volcengine], files: Files) -> None:
     linked = Media(path=files[MediaKind.IMAGE].path, media_type="image/png", url="https://files.example/a.png")
     await world.made(call_of(JIMENG, Operation.IMAGE_TO_IMAGE, {"image": [linked]}))
     assert world.sent()["image_urls"] == ["https://files.example/a.png"]
@@ -597,8 +517,7 @@ async def test_what_the_gateway_s_codes_mean(status: int, code: str, error: type
 
 @asynccontextmanager
 async def answering(status: int, body: object) -> AsyncIterator[Volcengine]:
-    transport = httpx.MockTransport(lambda _request: httpx.Response(status, json=body))
-    async with httpx.AsyncClient(transport=transport) as client:
+    async with always(status, body) as client:
         yield Volcengine("http://cloud/api/v3", FULL, client)
 
 
@@ -613,24 +532,25 @@ EACH = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
 @EACH
-async def test_wrong_credentials_are_refused(world: World, call: ModelCall) -> None:
-    wrong = Credentials(api_key="other", access_key="AKLTsim", secret_key="other")
+async def test_wrong_credentials_are_refused(world: World[Volcengine], call: ModelCall) -> None:
+    wrong = world.account(api_key="other", access_key="AKLTsim", secret_key="other")
+    none = Volcengine(BASE, Credentials(), world.http)
     with pytest.raises(ProviderAuthFailed):
-        await world.account(wrong).submit(call)
+        await wrong.submit(call)
     with pytest.raises(ProviderAuthFailed, match="this model needs"):
-        await world.account(Credentials()).submit(call)
+        await none.submit(call)
 
 
-async def test_a_clock_that_is_wrong_is_refused(world: World) -> None:
+async def test_a_clock_that_is_wrong_is_refused(world: World[Volcengine]) -> None:
     world.clock.advance(16 * 60)
     with pytest.raises(ProviderAuthFailed, match="expired"):
         await world.account().submit(call_of(JIMENG))
 
 
-async def test_an_unknown_access_key_and_none_are_refused(world: World) -> None:
-    unknown = Credentials(access_key="AKother", secret_key="sim-volcengine-secret")
+async def test_an_unknown_access_key_and_none_are_refused(world: World[Volcengine]) -> None:
+    unknown = world.account(access_key="AKother", secret_key="sim-volcengine-secret")
     with pytest.raises(ProviderAuthFailed, match="access key is unknown"):
-        await world.account(unknown).submit(call_of(JIMENG))
+        await unknown.submit(call_of(JIMENG))
     answer = await world.http.post("http://sim/volcengine/?Action=CVSync2AsyncSubmitTask&Version=2022-08-31")
     assert answer.json()["ResponseMetadata"]["Error"]["Code"] == "MissingAuthenticationToken"
 
@@ -649,7 +569,7 @@ async def test_an_unknown_access_key_and_none_are_refused(world: World) -> None:
     ids=lambda one: one.get("type") if isinstance(one, dict) else "",
 )
 async def test_what_can_go_wrong_on_the_way(
-    world: World, call: ModelCall, fault: dict[str, Any], error: type[GenPulseError]
+    world: World[Volcengine], call: ModelCall, fault: dict[str, Any], error: type[GenPulseError]
 ) -> None:
     world.fault(**fault)
     with pytest.raises(error):
@@ -658,7 +578,9 @@ async def test_what_can_go_wrong_on_the_way(
 
 @EACH
 @pytest.mark.parametrize(("code", "error"), [("content", ContentBlocked), ("internal", ProviderFailed)])
-async def test_what_a_job_failed_with(world: World, call: ModelCall, code: str, error: type[GenPulseError]) -> None:
+async def test_what_a_job_failed_with(
+    world: World[Volcengine], call: ModelCall, code: str, error: type[GenPulseError]
+) -> None:
     world.fault(type="fails", code=code)
     expected = ProviderUnavailable if call.model in {SEEDREAM, LENS} and code == "internal" else error
     with pytest.raises(expected):
@@ -672,7 +594,7 @@ async def test_a_set_without_one_picture_is_refused() -> None:
             await account.submit(call_of(SEEDREAM))
 
 
-async def test_pictures_are_in_the_answer_or_nowhere(world: World) -> None:
+async def test_pictures_are_in_the_answer_or_nowhere(world: World[Volcengine]) -> None:
     world.fault(type="no_outputs")
     with pytest.raises(ProviderFailed, match="without a picture"):
         await world.account().submit(call_of(SEEDREAM))
@@ -704,7 +626,7 @@ async def test_how_a_task_can_end(status: str, code: str | None, error: type[Gen
 
 @pytest.mark.parametrize("call", [video(), call_of(JIMENG)], ids=["video", "visual"])
 async def test_a_job_is_waited_for(call: ModelCall) -> None:
-    async with a_world(seconds=4) as world:
+    async with simulated(Simulated, Volcengine, seconds=4) as world:
         account = world.account()
         job = await account.submit(call)
         assert isinstance(job, Job)
@@ -717,7 +639,7 @@ async def test_a_job_is_waited_for(call: ModelCall) -> None:
 
 
 @pytest.mark.parametrize("call", [video(), call_of(JIMENG)], ids=["video", "visual"])
-async def test_a_job_may_be_missing_or_empty(world: World, call: ModelCall) -> None:
+async def test_a_job_may_be_missing_or_empty(world: World[Volcengine], call: ModelCall) -> None:
     world.fault(type="hidden_at_first")
     job = await world.account().submit(call)
     assert isinstance(job, Job)
@@ -728,7 +650,7 @@ async def test_a_job_may_be_missing_or_empty(world: World, call: ModelCall) -> N
     assert not (await world.made(call)).outputs
 
 
-async def test_a_task_of_jimeng_expires(world: World) -> None:
+async def test_a_task_of_jimeng_expires(world: World[Volcengine]) -> None:
     job = await world.account().submit(call_of(JIMENG))
     assert isinstance(job, Job)
     async with answering(200, {"code": 10000, "data": {"status": "expired"}}) as account:
@@ -750,7 +672,7 @@ async def test_images_of_jimeng_may_come_as_they_are() -> None:
     assert state.outputs[0].content == b"hello"
 
 
-async def test_a_lost_task_is_found_in_the_list(world: World) -> None:
+async def test_a_lost_task_is_found_in_the_list(world: World[Volcengine]) -> None:
     sent_at = datetime.now(UTC)
     assert await world.account().find(video(), sent_at=sent_at) is None
     world.fault(type="lost_answer")
@@ -765,11 +687,11 @@ async def test_a_lost_task_is_found_in_the_list(world: World) -> None:
 
 
 async def test_no_task_is_taken_for_a_lost_one_by_anything_but_its_mark(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World[Volcengine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent_at = datetime.now(UTC)
     await world.account().submit(video())
-    monkeypatch.setattr(simulated.Volcengine, "shows_marks", False)
+    monkeypatch.setattr(Simulated, "shows_marks", False)
     assert await world.account().find(video(), sent_at=sent_at) is None
     theirs = video(options={"safety_identifier": "user-7"})
     await world.account().submit(theirs)
@@ -778,7 +700,7 @@ async def test_no_task_is_taken_for_a_lost_one_by_anything_but_its_mark(
     assert world.account().can_find(video(options={"seed": 7}))
 
 
-async def test_tasks_of_an_endpoint_are_looked_for_among_all(world: World) -> None:
+async def test_tasks_of_an_endpoint_are_looked_for_among_all(world: World[Volcengine]) -> None:
     sent_at = datetime.now(UTC)
     asked = video(options={"model": "ep-20260101-x"})
     await world.account().submit(asked)
@@ -804,7 +726,7 @@ async def test_the_list_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(("after", "state"), [(0, State.CANCELLED), (2, State.RUNNING), (5, State.SUCCEEDED)])
 async def test_only_what_waits_can_be_cancelled(after: float, state: State) -> None:
-    async with a_world(seconds=4) as world:
+    async with simulated(Simulated, Volcengine, seconds=4) as world:
         job = await world.account().submit(video())
         assert isinstance(job, Job)
         world.clock.advance(after)
@@ -822,7 +744,7 @@ async def test_the_task_calls_back() -> None:
         return Response(status_code=204)
 
     app = Starlette(routes=[Route("/hook", take, methods=["POST"])])
-    async with a_world(httpx.ASGITransport(app), seconds=2) as world:
+    async with simulated(Simulated, Volcengine, callbacks=httpx.ASGITransport(app), seconds=2) as world:
         job = await world.account().submit(video(callback_url="http://receiver/hook"))
         assert isinstance(job, Job)
         world.clock.advance(3)
@@ -848,7 +770,7 @@ async def test_the_task_calls_back() -> None:
         ({"model": "doubao-seedream-4-5-251128", "prompt": "x", "image": ["https://a/b"] * 15}, "InvalidParameter"),
     ],
 )
-async def test_the_simulator_refuses_wrong_images(world: World, body: dict[str, Any], code: str) -> None:
+async def test_the_simulator_refuses_wrong_images(world: World[Volcengine], body: dict[str, Any], code: str) -> None:
     answer = await world.http.post(IMAGES, headers=BEARER, json=body)
     assert answer.json()["error"]["code"] == code
     assert not world.simulator.find_jobs()
@@ -879,7 +801,7 @@ async def test_the_simulator_refuses_wrong_images(world: World, body: dict[str, 
         ),
     ],
 )
-async def test_the_simulator_refuses_wrong_tasks(world: World, changes: dict[str, Any], code: str) -> None:
+async def test_the_simulator_refuses_wrong_tasks(world: World[Volcengine], changes: dict[str, Any], code: str) -> None:
     link = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
     body = {"model": "doubao-seedance-2-0-260128", "content": [{"type": "text", "text": "x"}]} | changes
     body["content"] = body["content"] + [link | {"role": role} for role in body.pop("roles", [])]
@@ -887,12 +809,12 @@ async def test_the_simulator_refuses_wrong_tasks(world: World, changes: dict[str
     assert answer.json()["error"]["code"] == code
 
 
-async def test_the_simulator_takes_null_for_absent_and_endpoints_for_models(world: World) -> None:
+async def test_the_simulator_takes_null_for_absent_and_endpoints_for_models(world: World[Volcengine]) -> None:
     body = {"model": "ep-20260101-x", "prompt": "x", "image": None, "size": "2K", "seed": None, "stream": None}
     assert (await world.http.post(IMAGES, headers=BEARER, json=body)).status_code == 200
 
 
-async def test_the_simulator_streams_pictures(world: World) -> None:
+async def test_the_simulator_streams_pictures(world: World[Volcengine]) -> None:
     body = {"model": "doubao-seedream-4-0-250828", "prompt": "x", "size": "2K", "stream": True}
     text = (await world.http.post(IMAGES, headers=BEARER, json=body)).text
     events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
@@ -903,7 +825,7 @@ async def test_the_simulator_streams_pictures(world: World) -> None:
     assert events[-1] == "[DONE]"
 
 
-async def test_the_simulator_lists_and_deletes_tasks(world: World) -> None:
+async def test_the_simulator_lists_and_deletes_tasks(world: World[Volcengine]) -> None:
     ids = []
     for model in ("seedance-2", "seedance-2-fast"):
         job = await world.account().submit(call_of(model, Operation.TEXT_TO_VIDEO))
@@ -923,7 +845,7 @@ async def test_the_simulator_lists_and_deletes_tasks(world: World) -> None:
 
 
 async def test_the_simulator_refuses_to_cancel_what_runs() -> None:
-    async with a_world(seconds=4) as world:
+    async with simulated(Simulated, Volcengine, seconds=4) as world:
         job = await world.account().submit(video())
         assert isinstance(job, Job)
         world.clock.advance(2)
@@ -931,7 +853,7 @@ async def test_the_simulator_refuses_to_cancel_what_runs() -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "TaskRunningCannotCancel")
 
 
-async def act(world: World, action: str, body: dict[str, Any]) -> Any:
+async def act(world: World[Volcengine], action: str, body: dict[str, Any]) -> Any:
     """Ask Visual something, signed."""
     signer = VolcengineSigner(access_key="AKLTsim", secret_key=SecretStr("sim-volcengine-secret"))
     auth = SignedAuth(signer, lambda: datetime.fromtimestamp(world.clock.now(), UTC))
@@ -950,7 +872,7 @@ async def act(world: World, action: str, body: dict[str, Any]) -> Any:
         {"req_key": "jimeng_t2v_v30", "prompt": "x", "frames": 122},
     ],
 )
-async def test_the_simulator_refuses_what_jimeng_does_not_take(world: World, body: dict[str, Any]) -> None:
+async def test_the_simulator_refuses_what_jimeng_does_not_take(world: World[Volcengine], body: dict[str, Any]) -> None:
     assert (await act(world, "CVSync2AsyncSubmitTask", body))["code"] == 50215
 
 
@@ -962,11 +884,13 @@ async def test_the_simulator_refuses_what_jimeng_does_not_take(world: World, bod
         ("EnhancePhotoV2", {"req_key": "lens_lqir"}),
     ],
 )
-async def test_the_simulator_refuses_what_cannot_be_enlarged(world: World, action: str, body: dict[str, Any]) -> None:
+async def test_the_simulator_refuses_what_cannot_be_enlarged(
+    world: World[Volcengine], action: str, body: dict[str, Any]
+) -> None:
     assert (await act(world, action, body))["code"] == 50215
 
 
-async def test_the_simulator_keeps_jimeng_s_tasks_for_half_a_day(world: World) -> None:
+async def test_the_simulator_keeps_jimeng_s_tasks_for_half_a_day(world: World[Volcengine]) -> None:
     sent = await act(world, "CVSubmitTask", {"req_key": "jimeng_t2i_v40", "prompt": "x"})
     asked = {"req_key": "jimeng_t2i_v40", "task_id": sent["data"]["task_id"]}
     for req_json in ({}, {"req_json": "{"}):
@@ -978,7 +902,7 @@ async def test_the_simulator_keeps_jimeng_s_tasks_for_half_a_day(world: World) -
     assert (await act(world, "CVGetResult", asked))["data"] == {"status": "expired"}
 
 
-async def test_the_gateway_knows_its_actions_and_the_time(world: World) -> None:
+async def test_the_gateway_knows_its_actions_and_the_time(world: World[Volcengine]) -> None:
     unknown = await act(world, "CVNothing", {})
     assert unknown["ResponseMetadata"]["Error"]["Code"] == "InvalidActionOrVersion"
     proof = "HMAC-SHA256 Credential=AKLTsim/20260101/cn-north-1/cv/request, SignedHeaders=host, Signature=0"
@@ -987,7 +911,7 @@ async def test_the_gateway_knows_its_actions_and_the_time(world: World) -> None:
     assert answer.json()["ResponseMetadata"]["Error"]["Code"] == "InvalidTimestamp"
 
 
-async def test_a_picture_is_no_task(world: World) -> None:
+async def test_a_picture_is_no_task(world: World[Volcengine]) -> None:
     await world.account().submit(call_of(SEEDREAM))
     (job,) = world.simulator.find_jobs()
     with pytest.raises(JobMissing):
