@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -60,11 +61,14 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.engine = _create_engine(url, pool_size)
+        # SQLite has one writer, and who waits for it in SQLite tries now and then: with many, some are never lucky. So
+        # the tasks of a process stand in line here, and only processes compete there.
+        self._writers = asyncio.Semaphore(1) if _is_sqlite(url) else nullcontext()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction that may write; committed at the end, rolled back on any error."""
-        async with self._session(writes=True) as session:
+        async with self._writers, self._session(writes=True) as session:
             yield session
             await session.commit()
 
@@ -92,8 +96,12 @@ class Database:
         await self.engine.dispose()
 
 
+def _is_sqlite(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
 def _create_engine(url: str, pool_size: int) -> AsyncEngine:
-    if make_url(url).get_backend_name() != "sqlite":
+    if not _is_sqlite(url):
         engine = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size)
         event.listen(engine.sync_engine, "checkin", _note_return)
         event.listen(engine.sync_engine, "checkout", partial(_ping_after_rest, engine.dialect))
