@@ -58,7 +58,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     | {"provider_options": {"voice_language": "en"}},
     "luma": _ask("luma/ray-3.2"),
     "luma dream machine": _ask("luma/ray-2"),
-    "minimax": _ask("minimax/h3"),
+    "minimax": _ask("minimax/MiniMax-H3"),
     "minimax at once": _ask("minimax/image-01", PICTURE),
     "openai": _ask("openai/gpt-image-2", PICTURE),
     "replicate": _ask("replicate/flux-schnell", PICTURE),

@@ -19,7 +19,11 @@ CALLING_BACK: dict[str, dict[str, Any]] = {
     "fal": {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}},
     "replicate": {"model": "replicate/flux-schnell", "input": {"prompt": "a red circle"}},
     "kling": {"model": "kling/kling-3.0", "operation": "text-to-video", "input": {"prompt": "a red circle"}},
-    "minimax": {"model": "minimax/hailuo-2.3", "operation": "text-to-video", "input": {"prompt": "a red circle"}},
+    "minimax": {
+        "model": "minimax/MiniMax-Hailuo-2.3",
+        "operation": "text-to-video",
+        "input": {"prompt": "a red circle"},
+    },
 }
 FALSE_LINK = "expires=1&key=1&signature=0"
 

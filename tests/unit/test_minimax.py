@@ -92,7 +92,7 @@ async def test_every_model_makes_what_it_says(
 async def test_a_video_from_two_pictures(world: World[Minimax], files: Files) -> None:
     picture = files[MediaKind.IMAGE]
     asked = call(
-        "hailuo-02",
+        "MiniMax-Hailuo-02",
         Operation.IMAGE_TO_VIDEO,
         {"image": [picture], "last_image": [picture]},
         resolution="768p",
@@ -113,7 +113,7 @@ async def test_a_video_from_two_pictures(world: World[Minimax], files: Files) ->
 
 async def test_a_video_with_references_and_sound(world: World[Minimax], files: Files) -> None:
     media = {"reference_images": [files[MediaKind.IMAGE]] * 2, "audio": [files[MediaKind.AUDIO]]}
-    await world.made(call("h3", TEXT, media))
+    await world.made(call("MiniMax-H3", TEXT, media))
     sent = world.sent()
     assert [(one["type"], one.get("role")) for one in sent["content"]] == [
         ("text", None),
@@ -125,20 +125,20 @@ async def test_a_video_with_references_and_sound(world: World[Minimax], files: F
 
 
 async def test_a_video_may_only_have_an_end(world: World[Minimax], files: Files) -> None:
-    await world.made(call("h3", TEXT, {"last_image": [files[MediaKind.IMAGE]]}))
+    await world.made(call("MiniMax-H3", TEXT, {"last_image": [files[MediaKind.IMAGE]]}))
     assert [one.get("role") for one in world.sent()["content"]] == [None, "last_frame"]
     both = {"last_image": [files[MediaKind.IMAGE]], "reference_images": [files[MediaKind.IMAGE]]}
-    error = await world.refused(call("h3", TEXT, both))
+    error = await world.refused(call("MiniMax-H3", TEXT, both))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "reference_images")
 
 
 async def test_a_video_from_text_alone_has_a_shape(world: World[Minimax]) -> None:
-    await world.made(call("h3"))
+    await world.made(call("MiniMax-H3"))
     assert world.sent()["ratio"] == "16:9"
 
 
 async def test_a_video_goes_by_its_address(world: World[Minimax], files: Files) -> None:
-    await world.made(call("h3", Operation.VIDEO_TO_VIDEO, {"video": [files[MediaKind.VIDEO]]}))
+    await world.made(call("MiniMax-H3", Operation.VIDEO_TO_VIDEO, {"video": [files[MediaKind.VIDEO]]}))
     assert world.sent()["content"][1]["video_url"] == {"url": "https://files.example/input.mp4"}
 
 
@@ -163,10 +163,13 @@ async def test_options_join_what_is_sent(world: World[Minimax]) -> None:
 
 
 async def test_what_was_really_made_is_told(world: World[Minimax]) -> None:
-    state = await world.made(call("h3", resolution="2k", duration=4.0))
+    state = await world.made(call("MiniMax-H3", resolution="2k", duration=4.0))
     assert state.parameters == {"resolution": "2K", "duration": 4, "aspect_ratio": "16:9"}
     assert state.usage["output_seconds"] == 4
-    assert (await world.made(call("hailuo-2.3", resolution="1080p"))).parameters == {"width": 1920, "height": 1080}
+    assert (await world.made(call("MiniMax-Hailuo-2.3", resolution="1080p"))).parameters == {
+        "width": 1920,
+        "height": 1080,
+    }
 
 
 async def test_a_voice_is_cloned_from_a_sample_that_is_uploaded_first(world: World[Minimax], files: Files) -> None:
@@ -266,16 +269,16 @@ async def test_music_has_a_voice_only_if_there_is_something_to_sing(
 
 async def test_a_video_of_h3_is_made_anew(world: World[Minimax], files: Files) -> None:
     media = {"video": [files[MediaKind.VIDEO]], "image": [files[MediaKind.IMAGE]]}
-    state = await world.made(call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    state = await world.made(call("MiniMax-H3-regeneration", Operation.VIDEO_UPSCALE, media))
     sent = world.sent()
     assert [one.get("role") for one in sent.pop("content")] == [None, "first_frame", "base_video"]
     assert sent == {"model": "MiniMax-H3", "resolution": "2K"}
     assert state.parameters["resolution"] == "2K"
     media = {"video": [files[MediaKind.VIDEO]], "audio": [files[MediaKind.AUDIO]]}
-    error = await world.refused(call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    error = await world.refused(call("MiniMax-H3-regeneration", Operation.VIDEO_UPSCALE, media))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "audio")
     media = {name: [files[MediaKind.IMAGE]] for name in ("video", "image", "reference_images")}
-    error = await world.refused(call("h3-regeneration", Operation.VIDEO_UPSCALE, media))
+    error = await world.refused(call("MiniMax-H3-regeneration", Operation.VIDEO_UPSCALE, media))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "reference_images")
 
 
@@ -296,7 +299,7 @@ async def test_a_template_is_filled(world: World[Minimax], files: Files) -> None
 
 
 async def test_the_list_of_tasks_is_filtered_and_paged(world: World[Minimax]) -> None:
-    for model in ("h3", "h3", "h3-max"):
+    for model in ("MiniMax-H3", "MiniMax-H3", "MiniMax-H3-Max"):
         await world.account().submit(call(model))
     headers = {"Authorization": "Bearer sk-api-sim-key"}
 
@@ -312,8 +315,8 @@ async def test_the_list_of_tasks_is_filtered_and_paged(world: World[Minimax]) ->
 @pytest.mark.parametrize(
     ("model", "given", "field", "words"),
     [
-        ("hailuo-2.3", {"duration": 8.0}, "duration", "6 or 10"),
-        ("hailuo-2.3", {"duration": 10.0, "resolution": "1080p"}, "duration", "768p only"),
+        ("MiniMax-Hailuo-2.3", {"duration": 8.0}, "duration", "6 or 10"),
+        ("MiniMax-Hailuo-2.3", {"duration": 10.0, "resolution": "1080p"}, "duration", "768p only"),
     ],
 )
 async def test_what_does_not_go_together_is_refused(
@@ -326,13 +329,13 @@ async def test_what_does_not_go_together_is_refused(
 
 
 async def test_sound_needs_company(world: World[Minimax], files: Files) -> None:
-    error = await world.refused(call("h3", TEXT, {"audio": [files[MediaKind.AUDIO]]}))
+    error = await world.refused(call("MiniMax-H3", TEXT, {"audio": [files[MediaKind.AUDIO]]}))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "audio")
 
 
 async def test_a_last_frame_needs_more_than_512p(world: World[Minimax], files: Files) -> None:
     pictures = {"image": [files[MediaKind.IMAGE]], "last_image": [files[MediaKind.IMAGE]]}
-    error = await world.refused(call("hailuo-02", Operation.IMAGE_TO_VIDEO, pictures, resolution="512p"))
+    error = await world.refused(call("MiniMax-Hailuo-02", Operation.IMAGE_TO_VIDEO, pictures, resolution="512p"))
     assert (type(error), getattr(error, "field", "")) == (InvalidInput, "resolution")
 
 
@@ -379,7 +382,7 @@ def answering(status: int, body: object) -> Minimax:
 async def test_a_code_of_the_first_generation(status: int, code: int, kind: type[GenPulseError]) -> None:
     cloud = answering(status, {"base_resp": {"status_code": code, "status_msg": "no"}})
     with pytest.raises(kind, match=str(code)):
-        await cloud.submit(call("hailuo-2.3"))
+        await cloud.submit(call("MiniMax-Hailuo-2.3"))
 
 
 @pytest.mark.parametrize(
@@ -401,18 +404,18 @@ async def test_an_error_of_the_second_generation(
 ) -> None:
     body = {"type": "error", "error": {"type": error, "message": message, "http_code": str(status)}}
     with pytest.raises(kind, match=message.split(" (", maxsplit=1)[0]):
-        await answering(status, body).submit(call("h3"))
+        await answering(status, body).submit(call("MiniMax-H3"))
 
 
 @pytest.mark.parametrize("body", [{}, {"base_resp": {"status_code": 0}}, {"base_resp": "x"}, [], "x"])
-@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+@pytest.mark.parametrize("model", ["MiniMax-Hailuo-2.3", "MiniMax-H3"])
 async def test_an_answer_without_a_task_is_no_answer(model: str, body: object) -> None:
     with pytest.raises(OutcomeUnknown):
         await answering(200, body).submit(call(model))
 
 
 @pytest.mark.parametrize(("code", "kind"), [("content", ContentBlocked), ("internal", ProviderFailed)])
-@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+@pytest.mark.parametrize("model", ["MiniMax-Hailuo-2.3", "MiniMax-H3"])
 async def test_a_task_that_fails(world: World[Minimax], model: str, code: str, kind: type[GenPulseError]) -> None:
     world.fault(type="fails", code=code)
     assert type(await world.refused(call(model))) is kind
@@ -434,10 +437,10 @@ async def test_what_fails_within_the_answer(
 async def test_other_words_for_a_failure() -> None:
     cloud = answering(200, {"status": "Failed", "base_resp": {"status_code": 1027, "status_msg": "sensitive"}})
     with pytest.raises(ContentBlocked):
-        await cloud.poll(Job(id="1"), call("hailuo-2.3"))
+        await cloud.poll(Job(id="1"), call("MiniMax-Hailuo-2.3"))
     cloud = answering(200, {"task": {"id": "1", "status": "expired"}})
     with pytest.raises(ProviderFailed, match="expired"):
-        await cloud.poll(Job(id="1", handle={"api": "2"}), call("h3"))
+        await cloud.poll(Job(id="1", handle={"api": "2"}), call("MiniMax-H3"))
 
 
 async def test_no_picture_at_all_was_refused() -> None:
@@ -450,7 +453,7 @@ async def test_no_picture_at_all_was_refused() -> None:
 
 
 async def test_a_wrong_key_is_refused(world: World[Minimax]) -> None:
-    for model in ("hailuo-2.3", "h3"):
+    for model in ("MiniMax-Hailuo-2.3", "MiniMax-H3"):
         with pytest.raises(ProviderAuthFailed, match="login fail"):
             await world.account(api_key="sk-api-wrong").submit(call(model))
 
@@ -458,7 +461,7 @@ async def test_a_wrong_key_is_refused(world: World[Minimax]) -> None:
 # Tasks ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+@pytest.mark.parametrize("model", ["MiniMax-Hailuo-2.3", "MiniMax-H3"])
 async def test_a_task_goes_through_its_states(model: str) -> None:
     async with simulated(Simulated, Minimax, seconds=8) as world:
         cloud, asked = world.account(), call(model)
@@ -472,7 +475,7 @@ async def test_a_task_goes_through_its_states(model: str) -> None:
         assert isinstance(await cloud.poll(job, asked), Finished)
 
 
-@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+@pytest.mark.parametrize("model", ["MiniMax-Hailuo-2.3", "MiniMax-H3"])
 async def test_a_task_may_be_missing_at_first(world: World[Minimax], model: str) -> None:
     world.fault(type="hidden_at_first")
     job = await world.account().submit(call(model))
@@ -482,14 +485,14 @@ async def test_a_task_may_be_missing_at_first(world: World[Minimax], model: str)
     assert isinstance(await world.account().poll(job, call(model)), Finished)
 
 
-@pytest.mark.parametrize("model", ["hailuo-2.3", "h3"])
+@pytest.mark.parametrize("model", ["MiniMax-Hailuo-2.3", "MiniMax-H3"])
 async def test_done_without_a_file_is_passed_on(world: World[Minimax], model: str) -> None:
     world.fault(type="no_outputs")
     assert (await world.made(call(model))).outputs == []
 
 
 @pytest.mark.parametrize("fault", ["lost_answer", "malformed", "hung", "connection_reset"])
-@pytest.mark.parametrize("model", ["hailuo-2.3", "h3", "image-01"])
+@pytest.mark.parametrize("model", ["MiniMax-Hailuo-2.3", "MiniMax-H3", "image-01"])
 async def test_a_lost_answer_stays_unknown(world: World[Minimax], model: str, fault: str) -> None:
     world.fault(type=fault, times=1)
     asked = call(model, next(iter(SPECS[model].operations)))
@@ -502,25 +505,25 @@ async def test_a_lost_answer_stays_unknown(world: World[Minimax], model: str, fa
 async def test_only_what_is_queued_is_cancelled() -> None:
     async with simulated(Simulated, Minimax, seconds=8) as world:
         cloud = world.account()
-        queued, running, ended = [await cloud.submit(call("h3")) for _ in range(3)]
+        queued, running, ended = [await cloud.submit(call("MiniMax-H3")) for _ in range(3)]
         assert isinstance(queued, Job)
         assert isinstance(running, Job)
         assert isinstance(ended, Job)
         await cloud.cancel(queued)
         assert world.simulator.jobs["minimax", queued.id].state is State.CANCELLED
         with pytest.raises(ProviderFailed, match="cancelled"):
-            await cloud.poll(queued, call("h3"))
+            await cloud.poll(queued, call("MiniMax-H3"))
         world.clock.advance(4)
         await cloud.cancel(running)
         assert world.simulator.jobs["minimax", running.id].state is State.RUNNING
         world.clock.advance(8)
         await cloud.cancel(ended)
-        assert isinstance(await cloud.poll(ended, call("h3")), Finished), "its record is not deleted"
+        assert isinstance(await cloud.poll(ended, call("MiniMax-H3")), Finished), "its record is not deleted"
         await cloud.cancel(Job(id="999", handle={"api": "2"}))
 
 
 async def test_the_first_generation_cannot_cancel(world: World[Minimax]) -> None:
-    job = await world.account().submit(call("hailuo-2.3"))
+    job = await world.account().submit(call("MiniMax-Hailuo-2.3"))
     assert isinstance(job, Job)
     await world.account().cancel(job)
     assert world.simulator.record.find(kind=Kind.CANCEL) == []
@@ -538,7 +541,7 @@ def receiver(told: list[Any], *, echo: bool) -> httpx.MockTransport:
     return httpx.MockTransport(answer)
 
 
-@pytest.mark.parametrize(("model", "last"), [("hailuo-2.3", "success"), ("h3", "succeeded")])
+@pytest.mark.parametrize(("model", "last"), [("MiniMax-Hailuo-2.3", "success"), ("MiniMax-H3", "succeeded")])
 async def test_a_callback_comes_after_a_challenge(model: str, last: str) -> None:
     told: list[Any] = []
     async with simulated(Simulated, Minimax, callbacks=receiver(told, echo=True)) as world:
@@ -555,5 +558,5 @@ async def test_a_callback_comes_after_a_challenge(model: str, last: str) -> None
 async def test_a_receiver_that_fails_the_challenge_gets_no_task() -> None:
     async with simulated(Simulated, Minimax, callbacks=receiver([], echo=False)) as world:
         with pytest.raises(ProviderRejected, match="challenge"):
-            await world.account().submit(call("h3", callback_url="https://us.example/x"))
+            await world.account().submit(call("MiniMax-H3", callback_url="https://us.example/x"))
         assert world.simulator.find_jobs() == []
