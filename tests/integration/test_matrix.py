@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +73,23 @@ class Caller:
         return await self._ended(request)
 
     async def _ended(self, request: dict[str, Any]) -> Generation:
-        generation = await self.client.submit(request)
+        key = str(uuid.uuid4())
+        generation = await _answered(partial(self.client.submit, request, idempotency_key=key))
         while not generation.status.is_final and generation.status is not GenerationStatus.DEAD_LETTERED:
             await asyncio.sleep(0.5)
-            generation = await self.client.get(generation.id)
+            generation = await _answered(partial(self.client.get, generation.id))
         return generation
+
+
+async def _answered(ask: Callable[[], Awaitable[Generation]]) -> Generation:
+    """Ask again where the API says "try again shortly", as its callers do: SQLite has one writer, and here are many."""
+    while True:
+        try:
+            return await ask()
+        except ClientError as error:
+            if error.problem is None or error.problem.status != 503:
+                raise
+            await asyncio.sleep(0.5)
 
 
 @pytest.mark.timeout(600)
