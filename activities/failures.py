@@ -52,7 +52,7 @@ def to_temporal(error: GenPulseError, provider: str | None, *, final: bool = Fal
     )
 
 
-def again(known: GenerationFault) -> ApplicationError:
+def recorded(known: GenerationFault) -> ApplicationError:
     """What was written down before, and may not have reached Temporal."""
     return ApplicationError(known.message, known, type=known.code, non_retryable=True)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.failures import OUTCOME_UNKNOWN, again, fault, to_temporal
+from activities.failures import OUTCOME_UNKNOWN, fault, recorded, to_temporal
+from activities.pacing import LOOK_AGAIN, beat, insist, interval, later, to_its_end
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
@@ -55,10 +55,7 @@ _SETTLING = timedelta(seconds=60)
 _LINKED_FOR = timedelta(days=7)
 #: How long files that cannot be fetched are tried for: longer where the cloud keeps them longer.
 _FETCHED_FOR = timedelta(days=1)
-_LOOK_AGAIN = timedelta(seconds=5)
-_BEAT_SECONDS = 3.0
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
-_CALLED_BACK_MOST = 60.0  # seconds between polls that only make up for callbacks that do not come
 _THROTTLED = 10.0  # seconds, where the cloud does not say
 _PROBED_BY_ANOTHER = timedelta(seconds=5)
 #: Lost on our own side, or unknown at the cloud's: no end of an attempt.
@@ -88,7 +85,7 @@ class ProviderActivities:
             if call.work.outputs:
                 return Acceptance(outcome=StepOutcome(outputs=list(call.work.outputs)))
             if call.failed is not None:
-                raise again(call.failed)
+                raise recorded(call.failed)
             if call.is_accepted:
                 return Acceptance()
             account = self.accounts.of(order.model)
@@ -101,7 +98,7 @@ class ProviderActivities:
                 return await self._settle(order, call, account, folder)
         request = await self._request(order, call, folder)
         await self._pass_circuit(order, call, account)
-        return await _to_its_end(self._pay(order, call, account, request, folder))
+        return await to_its_end(self._pay(order, call, account, request, folder))
 
     async def _pay(
         self, order: StepOrder, call: Call, account: Account, request: ModelCall, folder: Path
@@ -112,7 +109,7 @@ class ProviderActivities:
         except OutcomeUnknown as error:
             await self.circuits.failed(account.name, error.message)
             # Next time it is found to have been sent, and is asked for instead.
-            raise _later(error.message, _LOOK_AGAIN, unless=OUTCOME_UNKNOWN) from error
+            raise later(error.message, LOOK_AGAIN, unless=OUTCOME_UNKNOWN) from error
         except GenPulseError as error:
             await self._withdraw(order, call, account, error)
             raise
@@ -133,23 +130,23 @@ class ProviderActivities:
     async def _turn(self, call: Call, account: Account) -> None:
         permit = await self.limiter.acquire(account.name, call.key, account.limits)
         if permit.wait:
-            raise _later("Waiting for a turn at the provider.", permit.wait)
+            raise later("Waiting for a turn at the provider.", permit.wait)
 
     async def _accept(
         self, order: StepOrder, call: Call, account: Account, answer: Job | Finished, folder: Path
     ) -> Acceptance:
         if isinstance(answer, Job):
-            await _insist(lambda: self.calls.accepted(order, call, answer))
+            await insist(lambda: self.calls.accepted(order, call, answer))
             return Acceptance()
         if not answer.outputs:
             raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
         if any(output.content is not None or output.headers for output in answer.outputs):
-            return await _insist(lambda: self._take(order, call, account, answer, folder))
-        await _insist(lambda: self.calls.answered(order, call, answer))
+            return await insist(lambda: self._take(order, call, account, answer, folder))
+        await insist(lambda: self.calls.answered(order, call, answer))
         try:
             return await self._take(order, call, account, answer, folder)
         except (AssetUnavailable, DependencyDown) as error:  # fetched again by `poll`, as those of a job are
-            raise _later(error.message, _LOOK_AGAIN) from error
+            raise later(error.message, LOOK_AGAIN) from error
 
     async def _take(self, order: StepOrder, call: Call, account: Account, answer: Finished, folder: Path) -> Acceptance:
         return Acceptance(outcome=await self._collect(order, call, account, answer, folder))
@@ -165,7 +162,7 @@ class ProviderActivities:
         if isinstance(error, ProviderThrottled):
             seconds = error.details.get("retry_after") or _THROTTLED
             await self.limiter.pause(account.name, seconds)
-            raise _later(error.message, timedelta(seconds=seconds)) from error
+            raise later(error.message, timedelta(seconds=seconds)) from error
 
     async def _settle(self, order: StepOrder, call: Call, account: Account, folder: Path) -> Acceptance:
         """It was sent, and nobody knows what came of it: ask the cloud, and never make a second job."""
@@ -181,7 +178,7 @@ class ProviderActivities:
                 return Acceptance()
             if self.now() - call.sent_at < _SETTLING:
                 why = "Looking for the job of a call whose answer was lost."
-                raise _later(why, _LOOK_AGAIN, unless=OUTCOME_UNKNOWN)
+                raise later(why, LOOK_AGAIN, unless=OUTCOME_UNKNOWN)
         raise _unknown(account)
 
     async def _request(self, order: StepOrder, call: Call, folder: Path) -> ModelCall:
@@ -228,7 +225,7 @@ class ProviderActivities:
             if call.work.outputs:
                 return StepOutcome(outputs=list(call.work.outputs))
             if call.failed is not None:
-                raise again(call.failed)
+                raise recorded(call.failed)
             account, spec = self.accounts.of(order.model), self.catalog.get(order.model)
             async with self._in_flight(account, call):
                 state = call.answer or await self._ask(order, call, account, spec)
@@ -242,7 +239,7 @@ class ProviderActivities:
                 kept = timedelta(seconds=self.catalog.get(order.model).result_seconds or 0)
                 if self._age(call) > max(kept, _FETCHED_FOR):
                     raise
-                raise _later(error.message, _LOOK_AGAIN) from error  # a fresh answer may bring fresh links
+                raise later(error.message, LOOK_AGAIN) from error  # a fresh answer may bring fresh links
 
     async def _ask(self, order: StepOrder, call: Call, account: Account, spec: ModelSpec) -> Finished:
         """The finished job; anything else raises."""
@@ -252,20 +249,20 @@ class ProviderActivities:
         request = ModelCall(
             model=spec.name, operation=operation, wire=spec.wire_of(operation), input=call.work.input, key=call.key
         )
-        again = _interval(self._age(call), spec, called_back=order.called_back)
+        again = interval(self._age(call), spec, called_back=order.called_back)
         try:
             state = await account.provider.poll(job, request)
         except (ProviderUnavailable, ProviderThrottled) as error:
-            raise _later(error.message, again) from error
+            raise later(error.message, again) from error
         except JobMissing as error:
             if self._age(call) < _SETTLING:
-                raise _later(error.message, again) from error
+                raise later(error.message, again) from error
             raise
         if isinstance(state, Pending) or (not state.outputs and self._age(call) < _SETTLING):
             await self.limiter.keep(account.name, call.key)
             if isinstance(state, Pending) and state.fraction is not None:
                 await self.records.progress(order, call.work.step_id, state.fraction)
-            raise _later("The provider is working on it.", again)
+            raise later("The provider is working on it.", again)
         if not state.outputs:
             raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
         return state
@@ -326,7 +323,7 @@ class ProviderActivities:
         What may pass is tried again as a new attempt, up to `attempts`; after that the workflow decides.
         """
         provider = order.model.partition("/")[0]
-        beating = asyncio.create_task(_beat())
+        beating = asyncio.create_task(beat())
         try:
             yield
         except _NO_END as error:
@@ -348,31 +345,11 @@ def _still_unknown(account: Account) -> Iterator[None]:
     except (ProviderThrottled, ProviderUnavailable, DependencyDown) as error:
         wait = timedelta(seconds=error.details.get("retry_after") or _THROTTLED)
         why = f"Settling a call whose answer was lost: {error.message}"
-        raise _later(why, wait, unless=OUTCOME_UNKNOWN) from error
+        raise later(why, wait, unless=OUTCOME_UNKNOWN) from error
     except (AlreadyFinished, OutcomeUnknown):
         raise
     except GenPulseError as error:
         raise _unknown(account) from error
-
-
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Even if the activity is cancelled meanwhile: a job can only be cancelled at the cloud once its id is known."""
-    doing = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(doing)
-    except asyncio.CancelledError:
-        await asyncio.wait([doing])
-        doing.exception()  # written down where it matters; to have looked is what asyncio wants
-        raise
-
-
-async def _insist(work: Callable[[], Awaitable[T]]) -> T:
-    """Do what must not be left undone: something has been paid for, and nobody else knows of it."""
-    while True:
-        try:
-            return await work()
-        except (AssetUnavailable, DependencyDown):
-            await asyncio.sleep(_LOOK_AGAIN.total_seconds())
 
 
 def _unknown(account: Account) -> OutcomeUnknown:
@@ -385,25 +362,4 @@ def _unknown(account: Account) -> OutcomeUnknown:
 def _left_alone(order: StepOrder, account: Account, wait: timedelta) -> Exception:
     """What becomes of a call while nothing is sent: the next model takes it, or it waits."""
     why = f"{account.name} has failed again and again, and is left alone for a while."
-    return CircuitOpen(why) if order.has_next else _later(why, wait)
-
-
-async def _beat() -> None:
-    """Tell Temporal that we live: a worker that dies in the middle is noticed in seconds."""
-    while True:
-        activity.heartbeat()
-        await asyncio.sleep(_BEAT_SECONDS)
-
-
-def _later(why: str, wait: timedelta, *, unless: str = "not_yet") -> ApplicationError:
-    """Not yet: no failure, but what makes Temporal's retry the timer. No slot is held meanwhile, no event written.
-
-    Where the deadline comes first, the step ends as `unless` says.
-    """
-    return ApplicationError(why, type=unless, next_retry_delay=wait, category=ApplicationErrorCategory.BENIGN)
-
-
-def _interval(age: timedelta, spec: ModelSpec, *, called_back: bool) -> timedelta:
-    """How long to wait before asking again: a tenth of the job's age, or a third where its cloud calls back anyway."""
-    share, most = (3, max(_CALLED_BACK_MOST, spec.poll.most)) if called_back else (10, spec.poll.most)
-    return timedelta(seconds=min(max(age.total_seconds() / share, spec.poll.least), most))
+    return CircuitOpen(why) if order.has_next else later(why, wait)

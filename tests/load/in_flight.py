@@ -62,7 +62,10 @@ async def fly(*, kill: bool) -> Flight:
             "GENPULSE_SERVER__PUBLIC_URL": f"http://127.0.0.1:{api}",
         }
         for cloud in ("KLING", "DASHSCOPE"):
-            environment |= {f"GENPULSE_PROVIDERS__{cloud}__RATE": str(RATE), f"GENPULSE_PROVIDERS__{cloud}__BURST": "10"}
+            environment |= {
+                f"GENPULSE_PROVIDERS__{cloud}__RATE": str(RATE),
+                f"GENPULSE_PROVIDERS__{cloud}__BURST": "10",
+            }
         async with embedded_stack(Path(folder), ports=Ports(api=api), environment=environment, simulate=True) as stack:
             await stack.stop("worker-gpu")
             database = await asyncpg.connect(url.replace("+asyncpg", ""))

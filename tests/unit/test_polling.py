@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from activities.providers import _interval
+from activities.pacing import interval
 from genpulse.catalog.clouds import cloud_models
 
 (SPEC,) = (spec for spec in cloud_models(["kling"]) if spec.id == "kling/kling-3.0")
@@ -24,4 +24,4 @@ from genpulse.catalog.clouds import cloud_models
     ],
 )
 def test_the_older_a_job_the_longer_the_wait(age: float, called_back: bool, wait: float) -> None:
-    assert _interval(timedelta(seconds=age), SPEC, called_back=called_back) == timedelta(seconds=wait)
+    assert interval(timedelta(seconds=age), SPEC, called_back=called_back) == timedelta(seconds=wait)

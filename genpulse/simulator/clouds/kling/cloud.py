@@ -14,17 +14,9 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
 from genpulse.simulator.callbacks import Callback
-from genpulse.simulator.clouds.kling.bodies import (
-    TASKS,
-    V1,
-    Body,
-    FaceSearch,
-    Page,
-    Speech,
-    TaskQuery,
-    V1Body,
-    V1LipSync,
-)
+from genpulse.simulator.clouds.kling.bodies import Body
+from genpulse.simulator.clouds.kling.newer import TASKS, TaskQuery
+from genpulse.simulator.clouds.kling.older import V1, FaceSearch, Page, Speech, V1Body, V1LipSync
 from genpulse.simulator.clouds.kling.tasks import SPEECH, file_id, is_new, outputs, task, v1_task
 from genpulse.simulator.clouds.replicate import webhook_signature
 from genpulse.simulator.core import Cloud, Simulator
