@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         GenerationResult,
         GenerationTicket,
         StepOrder,
+        StepOutcome,
         StepTicket,
     )
     from genpulse.schemas.states import GenerationStatus
@@ -131,6 +132,7 @@ class GenerationWorkflow:
                 await polling
                 return
             polling.cancel()
+            polling.add_done_callback(_heard)
 
     async def _called_after(self, seen: int) -> None:
         await workflow.wait_condition(lambda: self._callbacks > seen)
@@ -180,6 +182,12 @@ def _stop_if_cancelled() -> None:
     """An activity whose cancellation is waited for may succeed all the same; then nothing else tells of it."""
     if workflow.cancellation_reason() is not None:
         raise asyncio.CancelledError
+
+
+def _heard(polling: asyncio.Future[StepOutcome]) -> None:
+    """A poll that another one takes over from may end as it likes; to have asked is what asyncio wants."""
+    if not polling.cancelled():
+        polling.exception()
 
 
 def _time_left(ticket: GenerationTicket) -> timedelta:
