@@ -37,10 +37,13 @@ def interval(age: timedelta, spec: ModelSpec, *, called_back: bool) -> timedelta
 
 
 async def beat() -> None:
-    """Tell Temporal that we live: a worker that dies in the middle is noticed in seconds."""
+    """Tell Temporal that we live: a worker that dies in the middle is noticed in seconds.
+
+    Not at once: most polls are over before, and a heartbeat costs Temporal as much as the poll's end.
+    """
     while True:
-        activity.heartbeat()
         await asyncio.sleep(_BEAT_SECONDS)
+        activity.heartbeat()
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
