@@ -31,7 +31,11 @@ def _enum(kind: type) -> Enum:
 
 
 class GenerationRow(SQLModel, table=True):
-    """One submission. `dispatched_at` and `cancel_sent_at` are empty while Temporal has yet to be told."""
+    """One submission. `dispatched_at`, `cancel_sent_at` and `resolution_sent_at` are empty until Temporal was told.
+
+    `round` counts how often a person had it go on after it had become a dead letter; `resolution` is what the last one
+    decided.
+    """
 
     __tablename__ = "generation"
     __table_args__ = (
@@ -48,6 +52,12 @@ class GenerationRow(SQLModel, table=True):
             "id",
             postgresql_where=text("cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL"),
             sqlite_where=text("cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL"),
+        ),
+        Index(
+            "ix_generation_resolution_unsent",
+            "id",
+            postgresql_where=text("resolution IS NOT NULL AND resolution_sent_at IS NULL"),
+            sqlite_where=text("resolution IS NOT NULL AND resolution_sent_at IS NULL"),
         ),
         Index(
             "ix_generation_unfinished",
@@ -80,6 +90,9 @@ class GenerationRow(SQLModel, table=True):
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     cancel_requested_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     cancel_sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    round: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    resolution: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    resolution_sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 
 
 class StepRow(SQLModel, table=True):
@@ -113,7 +126,8 @@ class AttemptRow(SQLModel, table=True):
 
     A paid call is noted before it is sent (`sent_at`) and when it was accepted (`provider_job_id`): what has the one
     and not the other has an unknown outcome. Account and endpoint are kept, because only they know the job. `answer` is
-    there instead of a job where the outputs came at once. `usage` is what the provider says it will bill.
+    there instead of a job where the outputs came at once. `usage` is what the provider says it will bill, `billing`
+    what it bills for an attempt that came to nothing. Those of an earlier `round` are over, whatever came of them.
     """
 
     __tablename__ = "attempt"
@@ -145,6 +159,8 @@ class AttemptRow(SQLModel, table=True):
     handle: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     answer: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     usage: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    billing: str | None = Field(default=None, max_length=16)
+    round: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
