@@ -114,6 +114,7 @@ async def list_generations(
     status: Annotated[GenerationStatus | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=160, examples=["local/shapes"])] = None,
     operation: Annotated[Operation | None, Query()] = None,
+    error_code: Annotated[str | None, Query(max_length=40, examples=["provider_unavailable"])] = None,
     created_after: Annotated[AwareDatetime | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
 ) -> Page[Generation]:
     """The tenant's generations, newest first."""
@@ -126,6 +127,7 @@ async def list_generations(
             status=status,
             model=model,
             operation=operation,
+            error_code=error_code,
             created_after=created_after,
         )
         shown = rows[: cursor.limit]

@@ -24,7 +24,7 @@ _MAX_UPSCALES = 2  # two passes of a fourfold upscaler; beyond that nothing real
 _PASSED_TO_STILL = ("prompt", "negative_prompt", "seed")
 _NEXT_MODELS = 3  # behind one that the router chose
 
-__all__ = ["plan_generation"]
+__all__ = ["plan_generation", "plan_takeover"]
 
 
 def plan_generation(request: GenerationCreate, catalog: Catalog, *, down: Container[str] = ()) -> Plan:
@@ -37,6 +37,14 @@ def plan_generation(request: GenerationCreate, catalog: Catalog, *, down: Contai
     for index, step in enumerate(request.as_steps()):
         planner.add(step, f"steps.{index}" if chain else "")
     return Plan(steps=planner.steps, adaptions=planner.adaptions)
+
+
+def plan_takeover(
+    catalog: Catalog, operation: Operation, given: dict[str, Any], model_id: str, *, path: str
+) -> Fallback:
+    """Another model for a step that was planned already. Raises UnknownModel, or InvalidInput where it cannot."""
+    planner = _Planner(catalog, adapt=True)
+    return planner.fallback(catalog.get(model_id, field=path), operation, given, given, path)
 
 
 @dataclass
@@ -66,7 +74,7 @@ class _Planner:
         size = self._settle_size(given, model, operation, where)
         check_input(given, model, operation, where / "input")
         fallbacks = [
-            self._fallback(self.catalog.get(one, field=path), operation, asked, given, path)
+            self.fallback(self.catalog.get(one, field=path), operation, asked, given, path)
             for one, path in ((one, where / f"fallbacks.{index}") for index, one in enumerate(step.fallbacks))
         ]
         if step.model is None and not fallbacks:
@@ -96,7 +104,7 @@ class _Planner:
             )
         return model, step.operation
 
-    def _fallback(
+    def fallback(
         self, model: ModelSpec, operation: Operation, asked: dict[str, Any], settled: dict[str, Any], path: str
     ) -> Fallback:
         """A model that can take over, with the input as it takes it: what was asked for, within its own limits.
@@ -148,7 +156,7 @@ class _Planner:
             if model.provider in seen or model.provider in self.down or len(found) == _NEXT_MODELS:
                 continue
             with suppress(InvalidInput):
-                found.append(self._fallback(model, operation, asked, settled, ""))
+                found.append(self.fallback(model, operation, asked, settled, ""))
                 seen.add(model.provider)
         return found
 

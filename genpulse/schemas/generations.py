@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, HttpUrl, JsonValue, Tag, model_validator
 
 from genpulse.schemas.assets import Asset
-from genpulse.schemas.states import MEDIA_FIELDS, GenerationStatus, Operation, Priority, StepStatus
+from genpulse.schemas.states import MEDIA_FIELDS, Billing, GenerationStatus, Operation, Priority, StepStatus
 
 MAX_STEPS = 16
 MAX_DEADLINE_SECONDS = 7 * 24 * 3600
 DEFAULT_DEADLINE_SECONDS = 3600
 
+GenerationId = Annotated[str, Field(pattern=r"^gen_[0-9a-z]{26}$")]
 StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of a step within its chain")]
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+/[A-Za-z0-9._:-]{1,120}$", examples=["local/shapes"])]
 MetadataKey = Annotated[str, Field(max_length=64)]
@@ -145,6 +146,15 @@ class GenerationCreate(Strict):
     adapt: bool = True
     priority: Priority = Priority.NORMAL
     deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=1, le=MAX_DEADLINE_SECONDS)
+    start_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_DEADLINE_SECONDS,
+        description="How long a step may wait for its turn; then a fallback takes it",
+    )
+    run_seconds: int | None = Field(
+        None, ge=1, le=MAX_DEADLINE_SECONDS, description="How long a step may take once it has begun"
+    )
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=50)
 
     @model_validator(mode="after")
@@ -195,7 +205,7 @@ class Adaption(BaseModel):
 
 
 class Attempt(BaseModel):
-    """One try of a step at one provider."""
+    """One try of a step at one provider. `billing` is known of those that came to nothing."""
 
     number: int
     provider: str
@@ -204,6 +214,7 @@ class Attempt(BaseModel):
     provider_job_id: str | None
     started_at: datetime
     finished_at: datetime | None
+    billing: Billing | None
     error: GenerationFault | None
 
 
@@ -224,6 +235,13 @@ class Step(BaseModel):
     error: GenerationFault | None
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class DeadLetter(BaseModel):
+    """What waits for somebody to `retry` or `discard` it: since when, and until when it is kept."""
+
+    since: datetime
+    until: datetime
 
 
 class Cost(BaseModel):
@@ -257,6 +275,7 @@ class Generation(BaseModel):
     adaptions: list[Adaption]
     outputs: list[Asset]
     error: GenerationFault | None
+    dead_letter: DeadLetter | None
     cost: Cost
     priority: Priority
     created_at: datetime
