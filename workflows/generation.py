@@ -84,6 +84,7 @@ class GenerationWorkflow:
             try:
                 return await self._run_with_any(choices, ticket, step)
             except (ActivityError, ApplicationError) as error:
+                _stop_if_cancelled()
                 if not can_wait(error):
                     raise
                 fault = fault_of(error)
@@ -154,8 +155,9 @@ class GenerationWorkflow:
                 spent = self._time_left(run_until, "run")[1]
                 await self._await_job(order, choice, run_until, summary)
         except BaseException as error:
-            if is_cancelled_exception(error):
+            if is_cancelled_exception(error) or (isinstance(error, ActivityError) and _is_cancelled()):
                 await asyncio.shield(self._cancel_at_cloud(order, choice))
+                _stop_if_cancelled()
             elif isinstance(error, ActivityError) and ran_out(error):
                 raise await self._give_up(order, choice, fault_of(error, spent=spent)) from error
             raise
@@ -302,9 +304,13 @@ class GenerationWorkflow:
 
 
 def _stop_if_cancelled() -> None:
-    """An activity whose cancellation is waited for may succeed all the same; then nothing else tells of it."""
-    if workflow.cancellation_reason() is not None:
+    """An activity whose cancellation is waited for may succeed or fail all the same; then nothing else tells of it."""
+    if _is_cancelled():
         raise asyncio.CancelledError
+
+
+def _is_cancelled() -> bool:
+    return workflow.cancellation_reason() is not None
 
 
 def _heard(polling: asyncio.Future[StepOutcome]) -> None:

@@ -22,7 +22,7 @@ from genpulse.schemas import attributes
 from genpulse.schemas.plans import GenerationTicket, Resolution
 from genpulse.schemas.states import GenerationStatus, StepStatus
 from genpulse.simulator.faults import FAULTS
-from tests.workflows.conftest import TENANT, House
+from tests.workflows.conftest import FAKE, TENANT, House
 from tests.workflows.test_generation import fails
 
 FAL: dict[str, Any] = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
@@ -214,11 +214,11 @@ async def test_a_decision_at_the_last_moment_counts(house: House) -> None:
     """It is written down, and has not reached the run when the time is up."""
     house.engine.behaviour = [fails(OUT_OF_MEMORY)]
     with house.environment.with_time_skipping_disabled():
-        ticket = await house.accept()
-        handle = await dispatched(house, ticket)
+        ticket = await house.accept(**(FAKE | {"deadline_seconds": 86400}))
+        handle = await dispatched(house, ticket.model_copy(update={"kept_seconds": 3600}))
         await until_status(house, ticket.generation_id, GenerationStatus.DEAD_LETTERED)
         await decided(house, ticket.generation_id, retrying(house.activities.catalog))
-        await house.environment.fast_forward(handle, timedelta(days=KEPT_DAYS + 1))
+        await house.environment.fast_forward(handle, timedelta(hours=2))
         await until_recorded(handle, 3)  # the step submitted, the dead letter kept, its time up
         async with delivering(house):
             await handle.result()
