@@ -10,6 +10,7 @@ from temporalio.client import WorkflowFailureError
 
 from genpulse.schemas.states import GenerationStatus
 from genpulse.simulator.faults import FAULTS
+from genpulse.simulator.wire import Kind
 from tests.workflows.conftest import FAKE, House, until
 from tests.workflows.test_dead_letters import FAL, tried, until_status
 from tests.workflows.test_generation import hangs
@@ -134,7 +135,7 @@ async def test_a_lost_call_is_looked_for_before_it_is_given_up(house: House) -> 
     generation_id = await canceled(house, 1, **POLLED)
     (attempt,) = await tried(house, generation_id)
     assert (attempt.status, attempt.billing) == ("canceled", "possible")
-    assert house.world.find_jobs()[0].state == "cancelled"
+    assert house.world.record.find(cloud="dashscope", kind=Kind.CANCEL)
 
 
 async def test_what_was_never_sent_bills_nothing(house: House) -> None:
