@@ -15,7 +15,7 @@ from genpulse.planning import plan_takeover
 from genpulse.records import discard, go_on
 from genpulse.repositories import generations, steps
 from genpulse.schemas.generations import GenerationFault
-from genpulse.schemas.plans import Choice, Ending, Resolution
+from genpulse.schemas.plans import Choice, Ending, PlannedStep, Resolution
 from genpulse.schemas.states import GenerationStatus, StepStatus
 
 Decide = Callable[[AsyncSession, GenerationRow], Awaitable[None]]
@@ -42,17 +42,21 @@ def retrying(catalog: Catalog, model: str | None = None) -> Decide:
 
     async def retry(session: AsyncSession, row: GenerationRow) -> None:
         step = await _failed_step(session, row)
+        adaptions = list(row.adaptions)
         if model is None:
             choices = [Choice(model=step.model, queue=step.queue)]
             choices += [Choice.model_validate(one) for one in step.fallbacks]
         else:
-            taking_over = plan_takeover(catalog, step.operation, step.input, model, path="model")
+            taking_over, fitted = plan_takeover(
+                catalog, _planned(step), model, adapt=row.request.get("adapt", True), path="model"
+            )
+            adaptions += [one.model_dump(mode="json") for one in fitted]
             others = [one for one in step.fallbacks if one["model"] != model]
             await steps.set_fallbacks(session, row.id, step.position, [taking_over.model_dump(), *others])
             choices = [Choice(model=taking_over.model, queue=taking_over.queue)]
         deadline_at = utc_now() + timedelta(seconds=row.request["deadline_seconds"])
         decided = Resolution(action="retry", round=row.round, choices=choices, deadline_at=deadline_at)
-        told = {"resolution": decided.model_dump(mode="json"), "resolution_sent_at": None}
+        told = {"resolution": decided.model_dump(mode="json"), "resolution_sent_at": None, "adaptions": adaptions}
         if not await go_on(session, row.id, step.position, deadline_at=deadline_at, round=row.round + 1, **told):
             raise NotDeadLettered(f"Somebody else has decided about {row.id} already.")
 
@@ -72,6 +76,17 @@ async def discarding(session: AsyncSession, row: GenerationRow) -> None:
 def remaining(chain: Sequence[StepRow]) -> StepRow | None:
     """The first step that has not succeeded."""
     return next((step for step in chain if step.status is not StepStatus.SUCCEEDED), None)
+
+
+def _planned(step: StepRow) -> PlannedStep:
+    return PlannedStep(
+        id=step.step_id,
+        operation=step.operation,
+        model=step.model,
+        queue=step.queue,
+        input=step.input,
+        provider_options=step.provider_options,
+    )
 
 
 async def _failed_step(session: AsyncSession, row: GenerationRow) -> StepRow:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from genpulse.cli.connection import Connection
 from genpulse.cli.jobs import describe_status, table_of_ids, when
@@ -41,14 +40,13 @@ async def show(connection: Connection, *, limit: int, code: str | None) -> None:
     async with connection.open() as client:
         waiting = await client.generations(limit=limit, status=GenerationStatus.DEAD_LETTERED, error_code=code)
         preview = await client.decide("retry", {"code": code} if code else {}, preview=True)
-    table = table_of_ids("id", "since", "until", "what", "why")
+    table = table_of_ids("id", "since", "until", "why", "step")
     for one in waiting:
         if one.error is None or one.dead_letter is None:
             continue
         step = next((step.id for step in one.steps if step.error is not None), "")
         since, until = when(one.dead_letter.since), when(one.dead_letter.until)
-        why = f"{one.error.code}\n[dim]{escape(one.error.message)}[/]"
-        table.add_row(one.id, since, until, f"{one.model}\n[dim]step {step}[/]", why)
+        table.add_row(one.id, since, until, one.error.code, f"[dim]{step} of[/] {one.model}")
     console.print(table)
     _say_what(preview)
 

@@ -195,10 +195,11 @@ class GenerationFault(BaseModel):
 class Adaption(BaseModel):
     """Something that was added or converted so that the request could run.
 
-    `added_step` names the step that was put in; it is null where an input was converted in place.
+    `added_step` names the step that was put in; it is null where an input was converted in place, or where a model that
+    may take over does not honour a wish to the letter.
     """
 
-    kind: Literal["text-to-image-before", "upscale-after", "image-fitted"]
+    kind: Literal["text-to-image-before", "upscale-after", "image-fitted", "fallback-fitted"]
     step: str
     added_step: str | None
     message: str
