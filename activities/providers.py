@@ -130,7 +130,7 @@ class ProviderActivities:
         if circuit.state == "open":
             raise _left_alone(order, account, circuit.left)
         await self._turn(call, account)
-        if circuit.state == "half_open" and not await self.circuits.probe(account.name):
+        if circuit.state == "half_open" and not await self.circuits.probe(account.name, call.key):
             await self.limiter.release(account.name, call.key)
             raise _left_alone(order, account, _PROBED_BY_ANOTHER)
 

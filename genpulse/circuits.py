@@ -67,11 +67,11 @@ class Circuits:
             return Circuit.of(await circuits.get(session, account), utc_now())
 
     @Failpoint("circuits.probe")
-    async def probe(self, account: str) -> bool:
-        """Be the one who tries a half-open circuit; false while somebody else does."""
+    async def probe(self, account: str, call: str) -> bool:
+        """Have this call try a half-open circuit; false while another one does. Its worker may die and ask again."""
         now = utc_now()
         async with self._database.transaction() as session:
-            return await circuits.claim_probe(session, account, now=now, until=now + _PROBE_LEASE)
+            return await circuits.claim_probe(session, account, call, now=now, until=now + _PROBE_LEASE)
 
     @Failpoint("circuits.failed")
     async def failed(self, account: str, error: str) -> None:

@@ -177,6 +177,7 @@ class CircuitRow(SQLModel, table=True):
     failures: int
     opened_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     probing_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    probing_by: str | None = Field(default=None, max_length=80)
     last_error: str | None = Field(default=None, max_length=500)
 
 
