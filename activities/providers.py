@@ -160,7 +160,7 @@ class ProviderActivities:
 
     async def _withdraw(self, order: StepOrder, call: Call, account: Account, error: GenPulseError) -> None:
         """The cloud has refused the call, for certain: it may be sent again, and takes no place in flight."""
-        await self.calls.withdrawn(order, call)
+        await insist(lambda: self.calls.withdrawn(order, call))
         await self.limiter.release(account.name, call.key)
         if isinstance(error, _NEXT_WOULD_FAIL):
             await self.circuits.failed(account.name, error.message)

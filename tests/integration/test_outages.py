@@ -1,0 +1,154 @@
+"""The database stops at the worst moments of a paid call: nothing that a cloud has said is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.providers import ProviderActivities
+from genpulse.assets import Assets
+from genpulse.calls import Calls
+from genpulse.catalog import engine_models, load_catalog
+from genpulse.circuits import Circuits
+from genpulse.db import Database, utc_now
+from genpulse.limits import MemoryLimiter
+from genpulse.links import CloudLinks
+from genpulse.media import MediaLimits
+from genpulse.migrations import upgrade
+from genpulse.models import AttemptRow
+from genpulse.planning import plan_generation
+from genpulse.providers.registry import Accounts
+from genpulse.records import Records
+from genpulse.repositories import steps
+from genpulse.schemas.generations import GenerationCreate
+from genpulse.schemas.plans import StepOrder
+from genpulse.settings import UploadSettings
+from genpulse.signing import LinkSigner, SigningKey
+from genpulse.simulator import Settings, Simulator, create_simulator
+from genpulse.simulator.faults import FAULTS
+from genpulse.storage import Storage
+from genpulse.submissions import Submission, accept
+from tests.servers.postgres import PostgresServer, postgres_server
+from tests.workflows.conftest import CLOUDS
+
+TENANT = "default"
+#: A cloud that answers with a job, and one that answers with the picture itself.
+WITH_A_JOB, AT_ONCE = "fal/flux-schnell", "openai/gpt-image-2"
+
+
+@dataclass
+class Plug(httpx.AsyncBaseTransport):
+    """The way to the clouds; pulled, the database stops while the next paid call is answered, and is then started."""
+
+    world: httpx.AsyncBaseTransport
+    server: PostgresServer
+    pulled: bool = False
+    starting: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.world.handle_async_request(request)
+        if self.pulled and request.method == "POST":
+            self.pulled = False
+            await response.aread()
+            await asyncio.to_thread(self.server.stop_at_once)
+            self.starting.append(asyncio.create_task(asyncio.to_thread(self.server.start)))
+        return response
+
+
+@dataclass
+class Desk:
+    """Sends one step to a cloud as a worker does."""
+
+    database: Database
+    activities: ProviderActivities
+    simulator: Simulator
+    plug: Plug
+
+    async def order(self, model: str) -> StepOrder:
+        request = GenerationCreate.model_validate(
+            {"model": model, "operation": "text-to-image", "input": {"prompt": "a red circle"}}
+        )
+        plan = plan_generation(request, self.activities.catalog)
+        submission = Submission(tenant_id=TENANT, request=request, plan=plan, request_id="req")
+        generation_id = await accept(self.database, submission)
+        order = StepOrder(generation_id=generation_id, tenant_id=TENANT, position=0, model=model, total=1)
+        await self.activities.records.submit_step(order)
+        return order
+
+    async def send(self, order: StepOrder) -> Any:
+        return await ActivityEnvironment().run(self.activities.submit, order)
+
+    async def attempt(self, order: StepOrder) -> AttemptRow:
+        async with self.database.reading() as session:
+            (attempt,) = (await steps.attempts_of(session, [order.generation_id]))[order.generation_id]
+        return attempt
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server(durable=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def desk(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Desk]:
+    url = await server.create_database()
+    await upgrade(url)
+    database = Database(url)
+    simulator = Simulator(Settings(seconds_per_job=0))
+    plug = Plug(httpx.ASGITransport(create_simulator(simulator)), server)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.dispose)
+        stack.push_async_callback(simulator.aclose)
+        wire = await stack.enter_async_context(httpx.AsyncClient(transport=plug))
+        storage = Storage.open((tmp_path / "assets").as_uri())
+        records = Records(database)
+        activities = ProviderActivities(
+            calls=Calls(database, records),
+            records=records,
+            assets=Assets(database, storage, wire, MediaLimits(**UploadSettings().model_dump())),
+            catalog=load_catalog(engine_models({}), CLOUDS),
+            accounts=Accounts(CLOUDS, dict.fromkeys(CLOUDS, wire)),
+            limiter=MemoryLimiter(),
+            circuits=Circuits(database),
+            links=CloudLinks("", LinkSigner(SigningKey("1", b"k" * 32))),
+            now=utc_now,
+        )
+        yield Desk(database, activities, simulator, plug)
+        await asyncio.gather(*plug.starting)
+
+
+async def test_the_job_is_kept(desk: Desk) -> None:
+    order = await desk.order(WITH_A_JOB)
+    desk.plug.pulled = True
+    await desk.send(order)
+    (job,) = desk.simulator.find_jobs()
+    assert (await desk.attempt(order)).provider_job_id == job.id
+
+
+async def test_the_picture_is_kept(desk: Desk) -> None:
+    order = await desk.order(AT_ONCE)
+    desk.plug.pulled = True
+    accepted = await desk.send(order)
+    assert len(accepted.outcome.outputs) == 1
+    assert (await desk.attempt(order)).status == "succeeded"
+
+
+async def test_a_refusal_is_known_to_be_one(desk: Desk) -> None:
+    """Forgotten, it would be a call with an unknown outcome, which nobody may repeat."""
+    order = await desk.order(WITH_A_JOB)
+    desk.simulator.faults.put("fal", FAULTS.validate_python([{"type": "rate_limited", "times": 1}]))
+    desk.plug.pulled = True
+    with pytest.raises(ApplicationError) as error:
+        await desk.send(order)
+    assert error.value.type == "not_yet"
+    assert (await desk.attempt(order)).sent_at is None
