@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from temporalio import activity
 
 from activities.failures import OUTCOME_UNKNOWN, fault, recorded, to_temporal
-from activities.pacing import LOOK_AGAIN, beat, insist, interval, later, to_its_end
+from activities.pacing import LOOK_AGAIN, beat, insist, interval, later, outlast, to_its_end
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
@@ -378,7 +378,8 @@ class ProviderActivities:
         except _NO_END as error:
             raise to_temporal(error, provider) from error
         except GenPulseError as error:
-            number = await self.records.fail_attempt(order, fault(error, provider))
+            failed = fault(error, provider)
+            number = await outlast(lambda: self.records.fail_attempt(order, failed))
             # A job that failed may have been paid for: whether another follows is the workflow's to say.
             final = number >= attempts or isinstance(error, ProviderFailed)
             raise to_temporal(error, provider, final=final) from error

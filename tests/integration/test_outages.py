@@ -1,9 +1,11 @@
-"""The database stops at the worst moments of a paid call: nothing that a cloud has said is forgotten."""
+"""The database stops at the worst moments of a step: nothing that a cloud has said, or a model made, is forgotten."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.engine import EngineActivities
 from activities.providers import ProviderActivities
+from engine.fake import FakeEngine
 from genpulse.assets import Assets
 from genpulse.calls import Calls
 from genpulse.catalog import engine_models, load_catalog
@@ -29,6 +33,7 @@ from genpulse.planning import plan_generation
 from genpulse.providers.registry import Accounts
 from genpulse.records import Records
 from genpulse.repositories import steps
+from genpulse.schemas.engine import EngineOutput, EngineTask, OnProgress
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.plans import StepOrder
 from genpulse.settings import UploadSettings
@@ -65,11 +70,27 @@ class Plug(httpx.AsyncBaseTransport):
 
 
 @dataclass
+class Unplugged:
+    """An engine during whose run the database stops, and is started again when it is done."""
+
+    server: PostgresServer
+    runs: int = 0
+
+    def run(self, task: EngineTask, *, out_dir: Path, on_progress: OnProgress) -> EngineOutput:
+        self.runs += 1
+        self.server.stop_at_once()
+        made = FakeEngine().run(task, out_dir=out_dir, on_progress=on_progress)
+        threading.Timer(1, self.server.start).start()
+        return made
+
+
+@dataclass
 class Desk:
-    """Sends one step to a cloud as a worker does."""
+    """Runs one step as a worker does."""
 
     database: Database
     activities: ProviderActivities
+    engine: EngineActivities
     simulator: Simulator
     plug: Plug
 
@@ -123,7 +144,9 @@ async def desk(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Desk]:
             links=CloudLinks("", LinkSigner(SigningKey("1", b"k" * 32))),
             now=utc_now,
         )
-        yield Desk(database, activities, simulator, plug)
+        threads = stack.enter_context(ThreadPoolExecutor(1))
+        engine = EngineActivities(records, activities.assets, activities.catalog, Unplugged(server), threads)
+        yield Desk(database, activities, engine, simulator, plug)
         await asyncio.gather(*plug.starting)
 
 
@@ -152,3 +175,13 @@ async def test_a_refusal_is_known_to_be_one(desk: Desk) -> None:
         await desk.send(order)
     assert error.value.type == "not_yet"
     assert (await desk.attempt(order)).sent_at is None
+
+
+async def test_what_a_model_has_made_is_kept(desk: Desk) -> None:
+    order = await desk.order("local/fake")
+    made = await ActivityEnvironment().run(desk.engine.run, order)
+    assert len(made.outputs) == 1
+    attempt = await desk.attempt(order)
+    assert (attempt.number, attempt.status) == (1, "succeeded")
+    assert isinstance(desk.engine.engine, Unplugged)
+    assert desk.engine.engine.runs == 1
