@@ -176,7 +176,11 @@ class ProviderActivities:
         request = await self._request(order, call, folder)
         if account.provider.remembers_key(request):
             await self._turn(call, account)
-            return await self._accept(order, call, account, await account.provider.submit(request), folder)
+            try:
+                answer = await account.provider.submit(request)
+            except OutcomeUnknown as error:  # lost again; to ask once more is harmless here
+                raise later(error.message, LOOK_AGAIN, unless=OUTCOME_UNKNOWN) from error
+            return await self._accept(order, call, account, answer, folder)
         if account.provider.can_find(request):
             assert call.sent_at is not None
             async with _FINDING:

@@ -46,8 +46,8 @@ from tests.servers.postgres import PostgresServer, postgres_server
 from tests.workflows.conftest import CLOUDS
 
 TENANT = "default"
-#: A cloud that answers with a job, and one that answers with the picture itself.
-WITH_A_JOB, AT_ONCE = "fal/flux-schnell", "openai/gpt-image-2"
+#: A cloud that answers with a job, one that answers with the picture itself, and one that knows a call by its key.
+WITH_A_JOB, AT_ONCE, KEPT_BY_KEY = "fal/flux-schnell", "openai/gpt-image-2", "tencent/kling-3.0"
 
 
 @dataclass
@@ -95,8 +95,9 @@ class Desk:
     plug: Plug
 
     async def order(self, model: str) -> StepOrder:
+        operation = "text-to-video" if model == KEPT_BY_KEY else "text-to-image"
         request = GenerationCreate.model_validate(
-            {"model": model, "operation": "text-to-image", "input": {"prompt": "a red circle"}}
+            {"model": model, "operation": operation, "input": {"prompt": "a red circle"}}
         )
         plan = plan_generation(request, self.activities.catalog)
         submission = Submission(tenant_id=TENANT, request=request, plan=plan, request_id="req")
@@ -175,6 +176,20 @@ async def test_a_refusal_is_known_to_be_one(desk: Desk) -> None:
         await desk.send(order)
     assert error.value.type == "not_yet"
     assert (await desk.attempt(order)).sent_at is None
+
+
+async def test_a_call_that_may_be_repeated_is_repeated_until_it_is_answered(desk: Desk) -> None:
+    order = await desk.order(KEPT_BY_KEY)
+    resets = [{"type": "connection_reset", "kinds": ["submit"], "times": 2}]
+    desk.simulator.faults.put("tencent", FAULTS.validate_python(resets))
+    for _ in range(2):
+        with pytest.raises(ApplicationError) as error:
+            await desk.send(order)
+        assert (error.value.type, error.value.non_retryable) == ("outcome_unknown", False)
+    await desk.send(order)
+    (job,) = desk.simulator.find_jobs()
+    attempt = await desk.attempt(order)
+    assert (attempt.number, attempt.provider_job_id) == (1, job.id)
 
 
 async def test_what_a_model_has_made_is_kept(desk: Desk) -> None:
