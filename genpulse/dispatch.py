@@ -42,6 +42,8 @@ _BATCH = 16  # read in one go, which holds up submissions meanwhile
 _AT_ONCE = 4  # starts under way at once: enough to hide latency, too few to crowd out submissions
 _RPC_TIMEOUT = timedelta(seconds=5)
 _MAX_BACKOFF = 5.0
+#: What a dependency's absence looks like: the database, an answer of Temporal's, its client that cannot connect.
+_AWAY = (DependencyDown, RPCError, RuntimeError, OSError)
 _PRIORITY = {s.Priority.HIGH: 1, s.Priority.NORMAL: 3, s.Priority.LOW: 5}
 
 _MARKING = Failpoint("dispatch.mark")
@@ -80,7 +82,10 @@ class Dispatcher:
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled. A dependency that is down is waited for."""
+        """Deliver until cancelled. A dependency that is down is waited for.
+
+        So is whatever nobody foresaw: ended by it, this would deliver nothing any more, and nobody would notice.
+        """
         backoff = self._interval
         while True:
             self._wake.clear()
@@ -88,8 +93,11 @@ class Dispatcher:
                 while await self.deliver():
                     pass
                 backoff = self._interval
-            except (DependencyDown, RPCError, RuntimeError, OSError) as error:
-                log.warning("dispatch.waiting", reason=str(error), seconds=backoff)
+            except Exception as error:
+                if isinstance(error, _AWAY):
+                    log.warning("dispatch.waiting", reason=str(error), seconds=backoff)
+                else:
+                    log.exception("dispatch.failed", seconds=backoff)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, _MAX_BACKOFF)
             with contextlib.suppress(TimeoutError):
