@@ -21,6 +21,11 @@ DEFAULT_OVERLAP_SECONDS = 24 * 3600
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - public
 SECRET_BYTES = range(24, 65)
+#: For the document: what `signing_key` takes, 24 to 64 bytes in base64, whose padding may be left out.
+_BASE64 = (
+    "([A-Za-z0-9+/]{4}){8,20}([A-Za-z0-9+/]{2}(==)?|[A-Za-z0-9+/]{3}=?)?|([A-Za-z0-9+/]{4}){21}([A-Za-z0-9+/]{2}(==)?)?"
+)
+SECRET_FORM = f"^{SECRET_PREFIX}({_BASE64})$"
 
 GenerationEvent = Literal[
     "generation.queued",
@@ -67,7 +72,9 @@ def _well_formed(secret: SecretStr) -> SecretStr:
     return secret
 
 
-SigningSecret = Annotated[SecretStr, Field(max_length=100), AfterValidator(_well_formed)]
+SigningSecret = Annotated[
+    SecretStr, Field(max_length=100, json_schema_extra={"pattern": SECRET_FORM}), AfterValidator(_well_formed)
+]
 
 
 # What callers send ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from genpulse.net import http_client
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.states import GenerationStatus
 from genpulse.schemas.webhooks import (
+    SECRET_FORM,
     EventType,
     GenerationEvent,
     RequestWebhook,
@@ -110,6 +112,13 @@ def test_a_new_secret_has_32_random_bytes() -> None:
     assert len(made) == 50
     assert {len(signing_key(one)) for one in made} == {32}
     assert all(one.startswith("whsec_") for one in made)
+
+
+@pytest.mark.parametrize("length", range(20, 70))
+def test_the_document_tells_the_form_of_a_secret(length: int) -> None:
+    secret = "whsec_" + base64.b64encode(b"s" * length).decode()
+    for text in (secret, secret.rstrip("=")):
+        assert bool(re.fullmatch(SECRET_FORM, text)) == (24 <= length <= 64)
 
 
 @pytest.mark.parametrize("length", [24, 25, 32, 64])
