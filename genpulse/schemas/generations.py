@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, HttpUrl, JsonValue, Tag, model_validator
+from pydantic import BaseModel, Discriminator, Field, HttpUrl, JsonValue, Tag, model_validator
 
 from genpulse.schemas.assets import Asset
 from genpulse.schemas.states import MEDIA_FIELDS, Billing, GenerationStatus, Operation, Priority, StepStatus
+from genpulse.schemas.strict import Strict
+from genpulse.schemas.webhooks import RequestWebhook
 
 MAX_STEPS = 16
 MAX_DEADLINE_SECONDS = 7 * 24 * 3600
@@ -20,12 +22,6 @@ StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+/[A-Za-z0-9._:-]{1,120}$", examples=["local/shapes"])]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
-
-
-class Strict(BaseModel):
-    """An input: an unknown key is an error, not ignored; infinity and NaN are no JSON and no database takes them."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class AssetRef(Strict):
@@ -126,13 +122,6 @@ class StepCreate(Strict):
     provider_options: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class WebhookCreate(Strict):
-    """Where this generation's events go."""
-
-    url: HttpUrl
-    events: list[str] = Field(default_factory=list, max_length=20)
-
-
 class GenerationCreate(Strict):
     """One model call (`model`, `operation`, `input`) or a chain (`steps`)."""
 
@@ -142,7 +131,7 @@ class GenerationCreate(Strict):
     fallbacks: list[ModelId] = Field(default_factory=list, max_length=8)
     provider_options: dict[str, JsonValue] = Field(default_factory=dict)
     steps: list[StepCreate] | None = Field(None, min_length=1, max_length=MAX_STEPS)
-    webhook: WebhookCreate | None = None
+    webhook: RequestWebhook | None = None
     adapt: bool = True
     priority: Priority = Priority.NORMAL
     deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=1, le=MAX_DEADLINE_SECONDS)

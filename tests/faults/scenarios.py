@@ -15,12 +15,14 @@ import httpx
 from genpulse.circuits import FAILURES_TO_OPEN, Circuits
 from genpulse.client import Client, ClientError, Unreachable
 from genpulse.db import Database, utc_now
-from genpulse.repositories import circuits
+from genpulse.repositories import circuits, deliveries, webhooks
 from genpulse.schemas.generations import Generation
 from genpulse.schemas.states import GenerationStatus
+from genpulse.security import DEFAULT_TENANT
 from tests.faults.conftest import eventually
 from tests.integration.conftest import png
 from tests.matrix import FAMILIES
+from tests.servers.receiver import Receiver
 
 T = TypeVar("T")
 
@@ -36,7 +38,10 @@ class Scene:
     world: httpx.AsyncClient
     database: Database
     arm: Callable[[], None]
+    receiver: Receiver
     made: list[str] = field(default_factory=list)
+    awaited: list[Callable[[], Awaitable[bool]]] = field(default_factory=list)
+    """What must come true besides."""
 
     async def fault(self, cloud: str, **values: object) -> None:
         (await self.world.put(f"/faults/{cloud}", json=[values] if values else [])).raise_for_status()
@@ -118,6 +123,20 @@ async def probing(scene: Scene) -> None:
     await scene.submit(FAMILIES["minimax"])
 
 
+async def told(scene: Scene) -> None:
+    scene.arm()
+    made = await scene.submit(FAKE | {"webhook": {"url": scene.receiver.url, "events": ["generation.succeeded"]}})
+
+    async def has_arrived() -> bool:
+        async with scene.database.reading() as session:
+            (webhook,) = await webhooks.page(session, DEFAULT_TENANT, limit=1, generation_id=made)
+            sent = await deliveries.page(session, webhook.id, limit=9)
+        ids = {one.id for one in scene.receiver.received if one.event["data"]["id"] == made}
+        return [(one.id, one.status) for one in sent] == [(one, "delivered") for one in ids]
+
+    scene.awaited.append(has_arrived)
+
+
 async def parking(scene: Scene) -> None:
     scene.arm()
     await scene.parked("fal")
@@ -163,6 +182,7 @@ SCENARIOS = {
     "on the engine": Scenario(on_the_engine, jobs=0),
     "with a picture": Scenario(with_a_picture, jobs=0),
     "probing": Scenario(probing),
+    "told": Scenario(told, jobs=0),
     "parking": Scenario(parking, frozenset({FAILED})),
     "retrying": Scenario(retrying, frozenset({SUCCEEDED, FAILED}), jobs=2),
     "expiring": Scenario(expiring, frozenset({FAILED})),
@@ -181,8 +201,12 @@ PASSED_BY = {
     "calls.withdrawn": "throttled",
     "circuits.failed": "lost and found",
     "circuits.probe": "probing",
+    "deliveries.begin": "told",
+    "deliveries.conclude": "told",
+    "deliveries.send": "told",
     "dispatch.cancel": "canceling",
     "dispatch.resolve": "retrying",
+    "dispatch.tell": "told",
     "engine.run": "on the engine",
     "limits.pause": "throttled",
     "providers.cancel": "canceling",

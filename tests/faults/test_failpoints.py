@@ -23,6 +23,7 @@ from genpulse.stack import EmbeddedStack, Ports, embedded_stack
 from genpulse.stack.ports import free_ports
 from tests.faults.conftest import eventually
 from tests.faults.scenarios import PASSED_BY, SCENARIOS, Scene, scenario_of
+from tests.servers.receiver import Receiver
 from tests.servers.valkey import ValkeyServer, valkey_server
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("failpoints")]
@@ -50,10 +51,17 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) 
         "GENPULSE_REDIS__URL": valkey.url,
         "GENPULSE_SERVER__PUBLIC_URL": f"http://127.0.0.1:{port}",
         "GENPULSE_BUDGETS__DEAD_LETTER_DAYS": str(KEPT_SECONDS / 86400),
+        "GENPULSE_NETWORK__ALLOW_PRIVATE": "true",
     }
     ports = Ports(api=port)
     async with embedded_stack(folder / "data", ports=ports, environment=environment, simulate=True) as running:
         await running.stop("worker-gpu")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
         yield running
 
 
@@ -93,11 +101,17 @@ def test_there_are_enough_and_each_is_passed_by_a_scenario() -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_process_dies_here(
-    stack: EmbeddedStack, client: Client, world: httpx.AsyncClient, database: Database, point: str
+    *,
+    stack: EmbeddedStack,
+    client: Client,
+    world: httpx.AsyncClient,
+    database: Database,
+    receiver: Receiver,
+    point: str,
 ) -> None:
     armed = Path(stack.environment["GENPULSE_FAILPOINTS__FOLDER"]) / point
     before = (await world.get("/jobs")).json()["count"]
-    scenario, scene = scenario_of(point), Scene(client, world, database, armed.touch)
+    scenario, scene = scenario_of(point), Scene(client, world, database, armed.touch, receiver)
     await scenario.play(scene)
 
     async def struck() -> bool:
@@ -106,6 +120,8 @@ async def test_a_process_dies_here(
     await eventually(struck)
     begun = time.monotonic()
     ended = [await scene.until(one, lambda seen: seen.status in SETTLED) for one in scene.made]
+    for look in scene.awaited:
+        await eventually(look)
     _recoveries[point] = time.monotonic() - begun
     for generation in ended:
         assert _is_fine(generation, scenario.ends), (generation.status, generation.error)
