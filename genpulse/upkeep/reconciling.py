@@ -19,6 +19,7 @@ from temporalio.client import Client
 from genpulse.db import Database, utc_now
 from genpulse.deadletters import remaining
 from genpulse.errors import InvariantBroken
+from genpulse.failpoints import Failpoint
 from genpulse.models import StepRow
 from genpulse.records import finish, go_on, park
 from genpulse.repositories import steps, upkeep
@@ -64,6 +65,7 @@ class Reconciler:
 
     # Rows without a workflow ---------------------------------------------------------------------------------------
 
+    @Failpoint("upkeep.rows")
     async def rows(self, begin_after: str = "") -> DutyReport:
         """See that every unfinished generation that was dispatched has an open workflow, or is started or ended."""
         client, watch, counts = await self._connect(), Watch(self._time), Counter[str]()
@@ -143,6 +145,7 @@ class Reconciler:
 
     # Workflows without a row ---------------------------------------------------------------------------------------
 
+    @Failpoint("upkeep.runs")
     async def runs(self) -> DutyReport:
         """See that every open workflow has a generation that has not ended.
 
@@ -190,6 +193,7 @@ class Reconciler:
 
     # Attempts without an answer ------------------------------------------------------------------------------------
 
+    @Failpoint("upkeep.attempts")
     async def attempts(self) -> DutyReport:
         """Close the attempts that nobody is on any more, and count the calls whose outcome nobody knows yet."""
         now = utc_now()

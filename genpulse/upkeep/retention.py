@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from genpulse.db import Database, utc_now
+from genpulse.failpoints import Failpoint
 from genpulse.ids import first_id
 from genpulse.repositories import upkeep
 from genpulse.schemas.upkeep import DutyReport
@@ -34,6 +35,7 @@ class Retention:
         self._settings = settings
         self._time = time
 
+    @Failpoint("upkeep.expire")
     async def expire(self, begin_after: str = "") -> DutyReport:
         """Remove what is too old by the settings. `begin_after` is the generation up to which events were thinned."""
         watch, counts = Watch(self._time), Counter[str]()

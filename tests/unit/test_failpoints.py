@@ -96,6 +96,7 @@ LEFT_OUT = {
     "genpulse/simulator": "stands for others",
     "genpulse/stack": "looks after processes, and is not killed itself",
     "genpulse/providers": "called by the activities, which have points around each call",
+    "genpulse/upkeep/schedule.py": "written again at each interval, or begun by a person",
     "api/probes.py": "handed to `_look`, which has a point around them",
 }
 CALLED_BY_ACTIVITIES_OR_ROUTES = ROOT / "genpulse/providers/registry.py"
