@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
-from pydantic import AwareDatetime, BaseModel, Field, SkipValidation, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, SkipValidation, ValidationError
+from pydantic_core import PydanticCustomError
 
 from api import openapi, problems
 from api.deps import (
@@ -37,7 +38,18 @@ MAX_BATCH = 100
 
 _POLL_SECONDS = "2"
 _JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
+_EVENT_NUMBER: dict[str, Any] = {"pattern": "^[0-9]{0,9}$"}
 _EVENTS = {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+
+
+def _written_out(given: Any) -> Any:
+    """A bare number could mean seconds or milliseconds; the document says neither."""
+    if isinstance(given, str) and "-" not in given.lstrip("-"):
+        raise PydanticCustomError("datetime_parsing", "a number is no instant")
+    return given
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
 
@@ -114,7 +126,7 @@ async def list_generations(
     status: Annotated[GenerationStatus | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=160, examples=["local/shapes"])] = None,
     operation: Annotated[Operation | None, Query()] = None,
-    created_after: Annotated[AwareDatetime | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
+    created_after: Annotated[Instant | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
 ) -> Page[Generation]:
     """The tenant's generations, newest first."""
     async with services.database.reading() as session:
@@ -175,8 +187,13 @@ async def watch_generation(
     services: ServicesDep,
     caller: Reader,
     views: ViewsDep,
-    last_event_id: Annotated[str, Query(description="As the header Last-Event-ID, where none can be sent")] = "",
-    resumed: Annotated[str, Header(alias="Last-Event-ID", description="Go on after this event")] = "",
+    last_event_id: Annotated[
+        str,
+        Query(description="As the header Last-Event-ID, where none can be sent", json_schema_extra=_EVENT_NUMBER),
+    ] = "",
+    resumed: Annotated[
+        str, Header(alias="Last-Event-ID", description="Go on after this event", json_schema_extra=_EVENT_NUMBER)
+    ] = "",
 ) -> Response:
     """Server-sent events: `status`, `progress`, `attempt`, `output`, `done`. Ends after `done`."""
     seen = _event_number(resumed or last_event_id)
