@@ -128,7 +128,13 @@ async def _services(settings: Settings, stack: AsyncExitStack) -> Services:
 
 async def _start_upkeep(services: Services, connection: TemporalConnection, stack: AsyncExitStack) -> None:
     """Besides workflows: take over what an API process accepted before it died, and drop files that nobody needs."""
-    dispatcher = Dispatcher(services.database, connection, interval=_TAKE_OVER_AFTER, min_age=_TAKE_OVER_AFTER)
+    dispatcher = Dispatcher(
+        services.database,
+        connection,
+        interval=_TAKE_OVER_AFTER,
+        min_age=_TAKE_OVER_AFTER,
+        budgets=services.settings.budgets,
+    )
     sweeper = Sweeper(services.database, services.storage)
     for work in (dispatcher.run(), sweeper.run()):
         stack.push_async_callback(_cancelled, asyncio.create_task(work))
@@ -178,7 +184,7 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
         client,
         task_queue=WORKFLOW_QUEUE,
         workflows=[GenerationWorkflow],
-        activities=[records.submit_step, records.park, records.finish],
+        activities=[records.submit_step, records.park, records.resume, records.expire, records.finish],
         no_remote_activities=True,
         workflow_runner=SandboxedWorkflowRunner() if services.settings.worker.sandbox else UnsandboxedWorkflowRunner(),
         max_cached_workflows=2000,

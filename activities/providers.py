@@ -33,8 +33,8 @@ from genpulse.errors import (
 )
 from genpulse.providers.base import Finished, Job, Media, ModelCall, Pending
 from genpulse.schemas.generations import media_references
-from genpulse.schemas.plans import Acceptance, StepOrder, StepOutcome
-from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
+from genpulse.schemas.plans import Acceptance, Cancellation, StepOrder, StepOutcome
+from genpulse.schemas.states import MEDIA_FIELDS, Billing, MediaKind
 
 if TYPE_CHECKING:
     from genpulse.assets import Assets, Staged
@@ -103,7 +103,10 @@ class ProviderActivities:
     async def _pay(
         self, order: StepOrder, call: Call, account: Account, request: ModelCall, folder: Path
     ) -> Acceptance:
-        await self.calls.sending(order, call, account=account.name, endpoint=account.endpoint)
+        try:
+            await self.calls.sending(order, call, account=account.name, endpoint=account.endpoint)
+        except AlreadyFinished as error:  # another worker was faster, or it is called off: to be looked at again
+            raise later(error.message, LOOK_AGAIN) from error
         try:
             answer = await account.provider.submit(request)
         except OutcomeUnknown as error:
@@ -245,10 +248,7 @@ class ProviderActivities:
         """The finished job; anything else raises."""
         assert call.job_id is not None
         job = Job(id=call.job_id, handle=call.handle)
-        operation = call.work.operation
-        request = ModelCall(
-            model=spec.name, operation=operation, wire=spec.wire_of(operation), input=call.work.input, key=call.key
-        )
+        request = self._about(order, call)
         again = interval(self._age(call), spec, called_back=order.called_back)
         try:
             state = await account.provider.poll(job, request)
@@ -266,6 +266,13 @@ class ProviderActivities:
         if not state.outputs:
             raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
         return state
+
+    def _about(self, order: StepOrder, call: Call) -> ModelCall:
+        """The call as it is asked about: without its files."""
+        spec, operation = self.catalog.get(order.model), call.work.operation
+        return ModelCall(
+            model=spec.name, operation=operation, wire=spec.wire_of(operation), input=call.work.input, key=call.key
+        )
 
     async def _collect(
         self, order: StepOrder, call: Call, account: Account, state: Finished, folder: Path
@@ -290,16 +297,51 @@ class ProviderActivities:
         return ProviderFailed(why) if for_good or late else AssetUnavailable(why)
 
     @activity.defn(name="providers.cancel")
-    async def cancel(self, order: StepOrder) -> None:
-        """Tell the cloud to stop; afterwards the job takes no place in flight any more."""
-        accepted = await self.calls.latest(order)
-        if accepted is None:
-            return
+    async def cancel(self, order: StepOrder) -> Cancellation:
+        """Tell the cloud to stop, and write down what it bills all the same.
+
+        Afterwards nothing is sent any more, and the job takes no place in flight.
+        """
         try:
-            await self.accounts.of(order.model).provider.cancel(accepted.job)
-            await self.limiter.release(accepted.account, accepted.key)
+            call = await self.calls.sent(order)
+            if call is None:
+                return Cancellation(billing=Billing.NONE)
+            account = self.accounts.of(order.model)
+            job = await self._job_of(order, call, account)
+            billing, usage = await self._stop(order, call, account, job)
+            await self.calls.given_up(order, call, billing, usage)
+            await self.limiter.release(account.name, call.key)
+            return Cancellation(billing=billing, unknown=job is None and call.answer is None)
         except GenPulseError as error:
-            raise to_temporal(error, accepted.account) from error
+            raise to_temporal(error, order.model.partition("/")[0]) from error
+
+    async def _job_of(self, order: StepOrder, call: Call, account: Account) -> Job | None:
+        """The job of a call that was sent; looked for at the cloud, where its answer was lost."""
+        if call.job_id is not None:
+            return Job(id=call.job_id, handle=call.handle)
+        request = self._about(order, call)
+        if call.answer is not None or not account.provider.can_find(request):
+            return None
+        assert call.sent_at is not None
+        job = await account.provider.find(request, sent_at=call.sent_at)
+        if job is None and self._age(call) < _SETTLING:
+            raise ProviderUnavailable("The job is not in the provider's list yet.")
+        return job
+
+    async def _stop(
+        self, order: StepOrder, call: Call, account: Account, job: Job | None
+    ) -> tuple[Billing, Mapping[str, int | float] | None]:
+        """Cancel the job and look at it once more: what the cloud bills, and what it says that it does."""
+        if job is None:
+            return (Billing.FULL, call.answer.usage) if call.answer else (Billing.POSSIBLE, None)
+        await account.provider.cancel(job)
+        try:
+            state = await account.provider.poll(job, self._about(order, call))
+        except ProviderError:
+            return Billing.POSSIBLE, None  # it has stopped, or cannot be asked; its terms say what that costs
+        if isinstance(state, Finished):
+            return Billing.FULL, state.usage
+        return (Billing.POSSIBLE if account.provider.can_cancel else Billing.FULL), None
 
     def _age(self, call: Call) -> timedelta:
         assert call.sent_at is not None

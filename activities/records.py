@@ -9,7 +9,7 @@ from temporalio import activity
 
 from activities.failures import to_temporal
 from genpulse.errors import GenPulseError
-from genpulse.schemas.plans import Ending, GenerationResult, StepOrder
+from genpulse.schemas.plans import Ending, GenerationResult, Parking, Resumption, StepOrder
 
 if TYPE_CHECKING:
     from genpulse.records import Records
@@ -30,10 +30,26 @@ class RecordActivities:
             raise to_temporal(error, None) from error
 
     @activity.defn(name="records.park")
-    async def park(self, ending: Ending) -> None:
+    async def park(self, parking: Parking) -> None:
         """The generation waits for somebody to decide."""
         try:
-            await self.records.park(ending)
+            await self.records.park(parking)
+        except GenPulseError as error:
+            raise to_temporal(error, None) from error
+
+    @activity.defn(name="records.resume")
+    async def resume(self, resumption: Resumption) -> None:
+        """Somebody has decided that it goes on."""
+        try:
+            await self.records.resume(resumption)
+        except GenPulseError as error:
+            raise to_temporal(error, None) from error
+
+    @activity.defn(name="records.expire")
+    async def expire(self, ending: Ending) -> bool:
+        """Nobody has decided in time. False where somebody has after all, and the workflow will hear of it."""
+        try:
+            return await self.records.expire(ending)
         except GenPulseError as error:
             raise to_temporal(error, None) from error
 

@@ -22,12 +22,13 @@ class OpenRoute(APIRoute):
 
     def get_route_handler(self) -> Any:
         handle = super().get_route_handler()
+        needs_body = self.body_field is not None and self.body_field.field_info.is_required()
         known = {one.alias for one in get_flat_params(self.dependant) if isinstance(one.field_info, params.Query)}
 
         async def answer(request: Request) -> Response:
             await self._admit(request)
             _refuse_unknown(request, known)
-            if self.body_field is not None:
+            if needs_body or (self.body_field is not None and _has_body(request)):
                 services: Services = request.app.state.services
                 request = JsonRequest(request, await read_json(request, services.settings.server.max_body_bytes))
             return await handle(request)
@@ -65,6 +66,11 @@ def caller_of(request: Request) -> Caller:
     services: Services = request.app.state.services
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     return services.keys.identify(secret.strip() if scheme.lower() == "bearer" and secret else None)
+
+
+def _has_body(request: Request) -> bool:
+    """Whether one comes, by what the headers say (RFC 9112, section 6)."""
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:

@@ -59,7 +59,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         storage = Storage.from_settings(settings)
         client = await stack.enter_async_context(http_client(allow_private=settings.network.allow_private))
         temporal = TemporalConnection(settings.temporal, tracing=telemetry.is_tracing(settings))
-        dispatcher = Dispatcher(database, temporal)
+        dispatcher = Dispatcher(database, temporal, budgets=settings.budgets)
         await stack.enter_async_context(_in_background(dispatcher))
         watch = Watch(database)
         stack.push_async_callback(watch.close)

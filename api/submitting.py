@@ -11,9 +11,11 @@ from genpulse import telemetry
 from genpulse.errors import DependencyDown, InvalidInput
 from genpulse.models import GenerationRow
 from genpulse.schemas.generations import Generation, GenerationCreate
-from genpulse.schemas.states import FINAL
+from genpulse.schemas.states import FINAL, GenerationStatus
 from genpulse.submissions import Submission, accept, find_replay, fingerprint
 from genpulse.views import Parts, Views, find_generation
+
+_SETTLED = FINAL | {GenerationStatus.DEAD_LETTERED}
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,14 @@ class Submitter:
         return await self._accept(submission)
 
     async def wait(self, generation: Generation, seconds: int) -> Generation:
-        """The generation once it has ended, or as it is after so many seconds.
+        """The generation once it has ended, or waits for a person, or as it is after so many seconds.
 
         It has been accepted: when the database fails now, the answer is the last that is known.
         """
         ends_at = asyncio.get_running_loop().time() + seconds
         try:
             row, parts = await self._read(generation.id)
-            while row.status not in FINAL and await self._changed(row, ends_at):
+            while row.status not in _SETTLED and await self._changed(row, ends_at):
                 row, parts = await self._read(generation.id)
         except DependencyDown:
             return generation

@@ -14,6 +14,7 @@ from genpulse.providers.base import Finished, Job, Output
 from genpulse.records import StepWork
 from genpulse.repositories import steps
 from genpulse.schemas.generations import GenerationFault
+from genpulse.schemas.states import Billing
 
 if TYPE_CHECKING:
     from genpulse.records import Records
@@ -42,15 +43,6 @@ class Call:
     @property
     def is_accepted(self) -> bool:
         return self.job_id is not None or self.answer is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """A job at an account, and the key of the call that made it."""
-
-    account: str
-    key: str
-    job: Job
 
 
 class Calls:
@@ -87,13 +79,17 @@ class Calls:
             raise AlreadyFinished("The attempt has ended.")
         return _call(order, row, work)
 
-    async def latest(self, order: StepOrder) -> Accepted | None:
-        """The job of the running call, where it was accepted."""
+    async def sent(self, order: StepOrder) -> Call | None:
+        """The running call, where it has been sent. One that has not is closed: from here on nobody can send it.
+
+        Raises AlreadyFinished when the step need not be run any more.
+        """
+        async with self._database.transaction() as session:
+            await steps.close_unsent(session, order.generation_id, order.position, status="canceled")
         row = await self._last(order)
-        if row is None or row.status != "running" or row.account is None or row.provider_job_id is None:
+        if row is None or row.status != "running":
             return None
-        job = Job(id=row.provider_job_id, handle=row.handle or {})
-        return Accepted(account=row.account, key=_key(order, row), job=job)
+        return _call(order, row, await self._records.step_work(order))
 
     async def sending(self, order: StepOrder, call: Call, *, account: str, endpoint: str) -> None:
         """The call is about to be sent. From here on it is never sent a second time unless `withdrawn`.
@@ -115,6 +111,13 @@ class Calls:
         kept = asdict(answer) | {"outputs": [{"url": output.url} for output in answer.outputs]}
         await self._note(order, call, answer=kept)
 
+    async def given_up(
+        self, order: StepOrder, call: Call, billing: Billing, usage: Mapping[str, int | float] | None
+    ) -> None:
+        """Nobody waits for the call any more; this is what the cloud bills for it."""
+        values: dict[str, Any] = {"billing": billing.value} | ({"usage": dict(usage)} if usage else {})
+        await self._note(order, call, **values)
+
     async def _note(self, order: StepOrder, call: Call, *, unsent: bool = False, **values: object) -> None:
         async with self._database.transaction() as session:
             if not await steps.note_attempt(
@@ -124,7 +127,9 @@ class Calls:
 
     async def _last(self, order: StepOrder) -> AttemptRow | None:
         async with self._database.reading() as session:
-            return await steps.last_attempt(session, order.generation_id, order.position, order.model)
+            return await steps.last_attempt(
+                session, order.generation_id, order.position, order.model, in_round=order.round
+            )
 
 
 def _is_binding(row: AttemptRow) -> bool:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from genpulse.errors import GenPulseError
 from genpulse.schemas.assets import Asset
 from genpulse.schemas.catalog import Model
+from genpulse.schemas.deadletters import Bulk
 from genpulse.schemas.generations import Generation
 from genpulse.schemas.pages import Page, Problem
 
@@ -86,10 +87,23 @@ class Client:
         """Ask for a generation to be cancelled."""
         return Generation.model_validate(await self._call("POST", f"/v1/generations/{generation_id}/cancel"))
 
+    async def retry(self, generation_id: str, *, model: str | None = None) -> Generation:
+        """Have a dead letter go on, with another model for the step that failed where one is named."""
+        answer = await self._call("POST", f"/v1/generations/{generation_id}/retry", json=_given(model=model))
+        return Generation.model_validate(answer)
+
+    async def discard(self, generation_id: str) -> Generation:
+        """End a dead letter as failed."""
+        return Generation.model_validate(await self._call("POST", f"/v1/generations/{generation_id}/discard"))
+
+    async def decide(self, action: str, wanted: dict[str, Any], **options: Any) -> Bulk:
+        """`retry` or `discard` all dead letters that a filter names, a page of them; or preview what that would hit."""
+        answer = await self._call("POST", f"/v1/generations:{action}", json={"filter": wanted, **_given(**options)})
+        return Bulk.model_validate(answer)
+
     async def generations(self, *, limit: int = 20, **filters: str | None) -> list[Generation]:
         """The newest generations; filters are those of `GET /v1/generations`."""
-        given = {name: value for name, value in filters.items() if value is not None}
-        answer = await self._call("GET", "/v1/generations", params={"limit": limit, **given})
+        answer = await self._call("GET", "/v1/generations", params={"limit": limit, **_given(**filters)})
         return Page[Generation].model_validate(answer).data
 
     async def models(self) -> list[Model]:
@@ -180,6 +194,10 @@ class Client:
             raise Unreachable(f"Nothing answers at {self.url}; `genpulse up` starts GenPulse.") from error
         except httpx.TransportError as error:
             raise Unreachable(f"The connection to {self.url} broke ({type(error).__name__}).") from error
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _refusal(response: httpx.Response) -> ClientError:

@@ -1,4 +1,4 @@
-"""Carries what was committed to Temporal: starts of workflows, and cancellations; again and again until it is done.
+"""Carries what was committed to Temporal: starts of workflows, cancellations, decisions; until each has arrived.
 
 The database is the outbox. A start that is repeated finds the workflow by its id, so several dispatchers may run.
 """
@@ -24,14 +24,16 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from genpulse.db import Database, utc_now
+from genpulse.deadletters import remaining
 from genpulse.errors import DependencyDown
 from genpulse.models import GenerationRow, StepRow
 from genpulse.records import Records
 from genpulse.repositories import generations, steps
 from genpulse.schemas import attributes
 from genpulse.schemas import states as s
-from genpulse.schemas.plans import Choice, Ending, GenerationTicket, StepTicket
+from genpulse.schemas.plans import Choice, Ending, GenerationTicket, Resolution, StepTicket
 from genpulse.schemas.queues import WORKFLOW_QUEUE
+from genpulse.settings import BudgetSettings
 
 WORKFLOW_TYPE = "GenerationWorkflow"
 
@@ -59,12 +61,14 @@ class Dispatcher:
         *,
         interval: timedelta = timedelta(seconds=1),
         min_age: timedelta = timedelta(0),
+        budgets: BudgetSettings = BudgetSettings(),  # noqa: B008 - immutable
     ) -> None:
         self._database = database
         self._client = client
         self._records = Records(database)
         self._interval = interval.total_seconds()
         self._min_age = min_age
+        self._budgets = budgets
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -89,26 +93,28 @@ class Dispatcher:
                 await asyncio.wait_for(self._wake.wait(), self._interval)
 
     async def deliver(self) -> bool:
-        """Deliver one batch of starts and of cancellations. Return whether there may be more."""
+        """Deliver one batch of starts, of cancellations and of decisions. Return whether there may be more."""
         async with self._database.reading() as session:
             before = utc_now() - self._min_age
             rows = await generations.undispatched(session, before=before, limit=_BATCH)
             chains = await steps.of_generations(session, [row.id for row in rows]) if rows else {}
             cancels = await generations.cancels_unsent(session, limit=_BATCH)
+            decided = await generations.resolutions_unsent(session, limit=_BATCH)
         await self._deliver(
             [self._start(row, chains[row.id]) for row in rows], generations.mark_dispatched, [row.id for row in rows]
         )
         await self._deliver([self._cancel(one) for one in cancels], generations.mark_cancel_sent, cancels)
-        return len(rows) == _BATCH or len(cancels) == _BATCH
+        await self._deliver([self._resolve(row) for row in decided], generations.mark_resolution_sent, decided)
+        return any(len(batch) == _BATCH for batch in (rows, cancels, decided))
 
     async def _deliver(
-        self, calls: Sequence[Awaitable[None]], mark: Callable[..., Awaitable[None]], ids: Sequence[str]
+        self, calls: Sequence[Awaitable[None]], mark: Callable[..., Awaitable[None]], subjects: Sequence[object]
     ) -> None:
         """Make the calls; mark those that went through, then raise the first failure, if any."""
         if not calls:
             return
         results = await asyncio.gather(*calls, return_exceptions=True)
-        done = [one for one, result in zip(ids, results, strict=True) if result is None]
+        done = [one for one, result in zip(subjects, results, strict=True) if result is None]
         if done:
             async with self._database.transaction() as session:
                 await mark(session, done)
@@ -126,18 +132,18 @@ class Dispatcher:
                 tracer.start_as_current_span("generation.dispatch", context=parent),
                 contextlib.suppress(WorkflowAlreadyStartedError),
             ):
-                await self._start_workflow(row, chain)
+                await self._start_workflow(row, chain, WorkflowIDReusePolicy.REJECT_DUPLICATE)
         log.info("generation.dispatched", generation_id=row.id, request_id=row.request_id)
 
-    async def _start_workflow(self, row: GenerationRow, chain: Sequence[StepRow]) -> None:
+    async def _start_workflow(self, row: GenerationRow, chain: Sequence[StepRow], reuse: WorkflowIDReusePolicy) -> None:
         client = await self._client()
         await client.start_workflow(
             WORKFLOW_TYPE,
-            _ticket(row, chain),
+            ticket_of(row, chain, self._budgets),
             id=row.id,
             task_queue=WORKFLOW_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_reuse_policy=reuse,
             search_attributes=_search_attributes(row),
             priority=Priority(priority_key=_PRIORITY[row.priority], fairness_key=row.tenant_id),
             static_summary=" → ".join(step.operation for step in chain),
@@ -158,12 +164,38 @@ class Dispatcher:
             await self._records.finish(Ending(generation_id=generation_id, status=s.GenerationStatus.CANCELED))
         log.info("generation.cancel_sent", generation_id=generation_id)
 
+    async def _resolve(self, row: GenerationRow) -> None:
+        """Tell the workflow what was decided. One that is gone is started again, where its generation is to go on."""
+        client = await self._client()
+        decided = Resolution.model_validate(row.resolution)
+        try:
+            await client.get_workflow_handle(row.id).signal("resolve", decided, rpc_timeout=_RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            if decided.action == "retry" and not row.status.is_final:
+                await self._start_again(row, decided)
+        log.info("generation.resolution_sent", generation_id=row.id, action=decided.action)
 
-def _ticket(row: GenerationRow, chain: Sequence[StepRow]) -> GenerationTicket:
+    async def _start_again(self, row: GenerationRow, decided: Resolution) -> None:
+        async with self._database.reading() as session:
+            chain = (await steps.of_generations(session, [row.id]))[row.id]
+        failed = remaining(chain)
+        if failed is not None and decided.choices:  # another model was named for it
+            failed.model, failed.queue = decided.choices[0].model, decided.choices[0].queue
+        await self._start_workflow(row, chain, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+
+
+def ticket_of(row: GenerationRow, chain: Sequence[StepRow], budgets: BudgetSettings) -> GenerationTicket:
+    """What the workflow gets: of an accepted generation, or of one that goes on."""
     return GenerationTicket(
         generation_id=row.id,
         tenant_id=row.tenant_id,
         deadline_at=row.deadline_at,
+        round=row.round,
+        start_seconds=row.request.get("start_seconds", budgets.start_seconds),
+        run_seconds=row.request.get("run_seconds", budgets.run_seconds),
+        kept_seconds=timedelta(days=budgets.dead_letter_days).total_seconds(),
         steps=[
             StepTicket(
                 position=step.position,

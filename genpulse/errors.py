@@ -4,7 +4,7 @@ GenPulseError
 ├── InvalidRequest       400/422   MalformedRequest UnknownModel InvalidInput AdaptionRequired UnsafeUrl
 │                                  MediaRejected IdempotencyKeyReused
 ├── AccessError          401–404   Unauthenticated Forbidden NotFound
-├── Conflict             409       AlreadyFinished
+├── Conflict             409       AlreadyFinished NotDeadLettered
 ├── LimitError           402–429   InsufficientCredits PayloadTooLarge RangeNotSatisfiable RateLimited
 ├── ProviderError        502–504   ContentBlocked ProviderRejected ProviderFailed JobMissing ProviderAuthFailed
 │                                  ProviderQuotaSpent ProviderThrottled ProviderUnavailable OutcomeUnknown
@@ -108,6 +108,10 @@ class Conflict(GenPulseError, branch=True):
 
 class AlreadyFinished(Conflict, code="already_finished", status=409):
     """The generation has ended."""
+
+
+class NotDeadLettered(Conflict, code="not_dead_lettered", status=409):
+    """The generation does not wait for a decision."""
 
 
 class LimitError(GenPulseError, branch=True):

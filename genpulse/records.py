@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from genpulse.models import AssetRow, StepRow
 from genpulse.repositories import assets, generations, steps
 from genpulse.repositories.generations import Event
 from genpulse.schemas.generations import Adaption, GenerationFault, media_references
-from genpulse.schemas.plans import Ending, GenerationResult, StepOrder
+from genpulse.schemas.plans import Ending, GenerationResult, Parking, Resumption, StepOrder
 from genpulse.schemas.states import GenerationStatus, Operation, StepStatus
 
 _OPEN = (StepStatus.QUEUED, StepStatus.SUBMITTED, StepStatus.RUNNING)
@@ -65,7 +65,7 @@ class Records:
                 return await _done(session, order)
             provider, _, model = order.model.partition("/")
             number = await steps.open_attempt(
-                session, order.generation_id, order.position, provider=provider, model=model
+                session, order.generation_id, order.position, provider=provider, model=model, in_round=order.round
             )
             attempt = {"step": step.step_id, "number": number, "provider": provider, "model": model}
             await _touch(session, order, ("attempt", attempt | {"status": "running", "error": None}))
@@ -140,32 +140,82 @@ class Records:
             if await steps.close_attempts(session, order.generation_id, order.position, status="failed", error=error):
                 attempt = {"step": step.step_id, "status": "failed", "error": error}
                 await generations.touch(session, order.generation_id, ("attempt", attempt))
-            return await steps.count_attempts(session, order.generation_id, order.position, order.model)
+            return await steps.count_attempts(
+                session, order.generation_id, order.position, order.model, in_round=order.round
+            )
 
-    async def park(self, ending: Ending) -> None:
+    async def park(self, parking: Parking) -> None:
         """The generation cannot go on by itself; what it has done stays, and somebody has to decide."""
-        assert ending.fault is not None
-        error = ending.fault.model_dump(mode="json")
+        error = parking.fault.model_dump(mode="json")
+        parked = GenerationStatus.DEAD_LETTERED
+        kept: dict[str, Any] = {
+            "error": error,
+            "parked_at": utc_now(),
+            "kept_until": parking.kept_until,
+            "resolution": None,
+        }
+        event = ("status", {"status": parked, "error": error})
         async with self._database.transaction() as session:
-            parked = GenerationStatus.DEAD_LETTERED
-            await generations.enter(session, ending.generation_id, parked, _status(parked), error=error)
+            # Of this round alone: when this is repeated, a person may have had it go on meanwhile.
+            if await generations.enter(session, parking.generation_id, parked, event, in_round=parking.round, **kept):
+                where = (session, parking.generation_id, parking.position)
+                await steps.close_attempts(*where, status=StepStatus.FAILED, error=error)
+                await steps.move(*where, StepStatus.FAILED, of=_HANDED_OVER, error=error)
+
+    async def resume(self, resumption: Resumption) -> None:
+        """A dead letter goes on, from the step that it stood at. Where the API was told to, it does so already."""
+        fresh = {"round": resumption.round, "deadline_at": resumption.deadline_at}
+        async with self._database.transaction() as session:
+            await go_on(session, resumption.generation_id, resumption.position, **fresh)
+
+    async def expire(self, ending: Ending) -> bool:
+        """Nobody has decided in time, so the dead letter ends. Return False where somebody has, at the last moment."""
+        async with self._database.transaction() as session:
+            if await _finish(session, ending, of=[GenerationStatus.DEAD_LETTERED]):
+                return True
+            return await generations.has_ended(session, ending.generation_id)
 
     async def finish(self, ending: Ending) -> GenerationResult:
         """The generation has ended; what had not ended in it ends with it."""
-        error = ending.fault.model_dump(mode="json") if ending.fault else None
-        events = (_status(ending.status), ("done", {"status": ending.status, "error": error}))
         async with self._database.transaction() as session:
-            done = {"progress": 1.0} if ending.status == GenerationStatus.SUCCEEDED else {}
-            entered = await generations.enter(
-                session, ending.generation_id, ending.status, *events, error=error, **done
-            )
-            if entered and ending.status != GenerationStatus.SUCCEEDED:
-                await _end_steps(session, ending, error)
+            await _finish(session, ending)
             made = await assets.outputs_of(session, [ending.generation_id])
             last = max((asset.position or 0 for asset in made), default=0)
             return GenerationResult(
                 generation_id=ending.generation_id, outputs=[asset.id for asset in made if asset.position == last]
             )
+
+
+async def go_on(session: AsyncSession, generation_id: str, position: int, **values: Any) -> bool:
+    """Have a dead letter run again, with its failed step to be done. Return False where it is none."""
+    running, parked = GenerationStatus.RUNNING, [GenerationStatus.DEAD_LETTERED]
+    entered = await generations.enter(
+        session, generation_id, running, _status(running), of=parked, error=None, **values
+    )
+    if entered:
+        failed, fresh = [StepStatus.FAILED], {"error": None, "progress": 0.0}
+        await steps.move(session, generation_id, position, StepStatus.QUEUED, of=failed, **fresh)
+    return entered
+
+
+async def discard(session: AsyncSession, ending: Ending, **values: Any) -> bool:
+    """End a dead letter as failed. Return False where it is none."""
+    return await _finish(session, ending, of=[GenerationStatus.DEAD_LETTERED], **values)
+
+
+async def _finish(
+    session: AsyncSession, ending: Ending, *, of: Iterable[GenerationStatus] | None = None, **values: Any
+) -> bool:
+    error = ending.fault.model_dump(mode="json") if ending.fault else None
+    events = (_status(ending.status), ("done", {"status": ending.status, "error": error}))
+    if ending.status == GenerationStatus.SUCCEEDED:
+        values["progress"] = 1.0
+    entered = await generations.enter(
+        session, ending.generation_id, ending.status, *events, of=of, error=error, **values
+    )
+    if entered and ending.status != GenerationStatus.SUCCEEDED:
+        await _end_steps(session, ending, error)
+    return entered
 
 
 async def _end_steps(session: AsyncSession, ending: Ending, error: dict[str, Any] | None) -> None:

@@ -122,6 +122,12 @@ class WorkerSettings(Group):
     fake_concurrency: int = Field(50, ge=1, description="Steps of `local/fake` at once (load tests)")
 
 
+class BudgetSettings(Group):
+    start_seconds: float = Field(24 * 3600, gt=0, description="How long a step may wait for its turn")
+    run_seconds: float = Field(2 * 3600, gt=0, description="How long a step may take once it has begun")
+    dead_letter_days: float = Field(7, gt=0, description="How long a dead letter waits for somebody to decide")
+
+
 class TelemetrySettings(Group):
     exporter: Literal["none", "otlp", "console"] = Field("none", description="Where OpenTelemetry spans go")
     endpoint: str = Field("", description="OTLP/HTTP endpoint; empty: the OpenTelemetry default")
@@ -148,6 +154,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     uploads: UploadSettings = UploadSettings()
     worker: WorkerSettings = WorkerSettings()
+    budgets: BudgetSettings = BudgetSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @property

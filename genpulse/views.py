@@ -14,7 +14,8 @@ from genpulse.links import content_path, poster_path
 from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, StepRow
 from genpulse.repositories import assets, generations, steps
 from genpulse.schemas.assets import Asset
-from genpulse.schemas.generations import Adaption, Attempt, Cost, Generation, GenerationFault, Links, Step
+from genpulse.schemas.generations import Adaption, Attempt, Cost, DeadLetter, Generation, GenerationFault, Links, Step
+from genpulse.schemas.states import GenerationStatus
 from genpulse.settings import TemporalSettings
 from genpulse.signing import LinkSigner
 
@@ -71,6 +72,7 @@ class Views:
             adaptions=[Adaption.model_validate(one) for one in row.adaptions],
             outputs=chain[-1].outputs,
             error=_fault(row.error),
+            dead_letter=_dead_letter(row),
             cost=_FREE,
             priority=row.priority,
             created_at=row.created_at,
@@ -139,6 +141,12 @@ class Views:
 
 
 _FREE = Cost(held=0, charged=0, unit="credit")  # nothing has a price yet
+
+
+def _dead_letter(row: GenerationRow) -> DeadLetter | None:
+    if row.status is not GenerationStatus.DEAD_LETTERED or row.parked_at is None or row.kept_until is None:
+        return None
+    return DeadLetter(since=row.parked_at, until=row.kept_until)
 
 
 def _fault(error: dict[str, Any] | None) -> GenerationFault | None:

@@ -19,10 +19,15 @@ class LocalOptions(TypedDict):
 class RemoteOptions(TypedDict):
     """Options of an activity on a queue of its own; its deadline is the generation's."""
 
-    start_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
     cancellation_type: ActivityCancellationType
+
+
+class CloudOptions(RemoteOptions):
+    """The same, where one try has a limit of its own."""
+
+    start_to_close_timeout: timedelta
 
 
 #: One short database transaction. While the database is away it is tried for ever: giving up would leave a row that
@@ -34,20 +39,19 @@ RECORD: LocalOptions = {
     ),
 }
 
-#: One step on the local engine.
-#: - start to close: an hour bounds a hung device; the slowest real step is minutes.
+#: One step on the local engine. What bounds a hung device is the step's time to run, after which it is not tried again.
 #: - heartbeat: sent every second; after 10 s of silence the worker is taken for lost and the step goes to another.
 #: - attempts: each lost worker uses one up; ten outlast a rolling restart of a fleet and still end a step that kills
 #:   whichever worker takes it.
 #: - cancellation waits until the device really is free, so that `canceled` is never shown of a step still running.
 ENGINE: RemoteOptions = {
-    "start_to_close_timeout": timedelta(hours=1),
     "heartbeat_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(
         initial_interval=timedelta(seconds=1),
         backoff_coefficient=2.0,
         maximum_interval=timedelta(seconds=30),
         maximum_attempts=10,
+        non_retryable_error_types=["TemporalTimeout:StartToClose"],
     ),
     "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 }
@@ -58,7 +62,7 @@ ENGINE: RemoteOptions = {
 #: - attempts are not counted here: most of them are no failures but the clock by which turns and jobs are waited for.
 #:   The activity counts those that are, and ends itself.
 #: - cancellation is not waited for: the job is cancelled at the cloud by an activity of its own.
-CLOUD: RemoteOptions = {
+CLOUD: CloudOptions = {
     "start_to_close_timeout": timedelta(minutes=10),
     "heartbeat_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(
@@ -68,18 +72,15 @@ CLOUD: RemoteOptions = {
 }
 
 #: Sending to a cloud. Cancellation waits until it is known what was sent, because only then can that be cancelled.
-CLOUD_SEND: RemoteOptions = {**CLOUD, "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED}
+CLOUD_SEND: CloudOptions = {**CLOUD, "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED}
 
 #: Cancelling at a cloud, while nothing else of the generation goes on: a minute is tried, then the job is left alone.
-CLOUD_CANCEL: RemoteOptions = {
+CLOUD_CANCEL: CloudOptions = {
     "start_to_close_timeout": timedelta(seconds=30),
     "heartbeat_timeout": timedelta(seconds=30),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=5),
     "cancellation_type": ActivityCancellationType.TRY_CANCEL,
 }
-
-#: How long a generation whose outcome is unknown waits for a person before it is given up.
-DEAD_LETTER_RETENTION = timedelta(days=7)
 
 #: What another model may do better: an outage, spent quota, refused credentials, a job that failed. A refused content
 #: or a wrong input would be refused elsewhere too, and whatever was sent with an unknown outcome may still be paid for.

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, SkipValidation, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, SkipValidation, ValidationError
 
 from api import openapi, problems
 from api.deps import (
@@ -28,7 +27,7 @@ from api.routing import KeyRoute
 from api.submitting import Submitter
 from genpulse.errors import GenPulseError, MalformedRequest, NotFound
 from genpulse.repositories import generations
-from genpulse.schemas.generations import Generation, GenerationCreate
+from genpulse.schemas.generations import Generation, GenerationCreate, Instant
 from genpulse.schemas.pages import Page, Problem
 from genpulse.schemas.states import FINAL, GenerationStatus, Operation
 from genpulse.submissions import request_cancel
@@ -40,16 +39,6 @@ _POLL_SECONDS = "2"
 _JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
 _EVENT_NUMBER: dict[str, Any] = {"pattern": "^[0-9]{0,9}$"}
 _EVENTS = {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
-
-
-def _written_out(given: Any) -> Any:
-    """A bare number could mean seconds or milliseconds; the document says neither."""
-    if isinstance(given, str) and "-" not in given.lstrip("-"):
-        raise PydanticCustomError("datetime_parsing", "a number is no instant")
-    return given
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
 
@@ -126,6 +115,7 @@ async def list_generations(
     status: Annotated[GenerationStatus | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=160, examples=["local/shapes"])] = None,
     operation: Annotated[Operation | None, Query()] = None,
+    error_code: Annotated[str | None, Query(max_length=40, examples=["provider_unavailable"])] = None,
     created_after: Annotated[Instant | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
 ) -> Page[Generation]:
     """The tenant's generations, newest first."""
@@ -138,6 +128,7 @@ async def list_generations(
             status=status,
             model=model,
             operation=operation,
+            error_code=error_code,
             created_after=created_after,
         )
         shown = rows[: cursor.limit]

@@ -19,6 +19,7 @@ from genpulse.errors import GenPulseError
 
 if TYPE_CHECKING:
     from genpulse.cli.connection import Connection
+    from genpulse.cli.dead_letters import Wanted
 
 app = typer.Typer(
     name="genpulse",
@@ -46,6 +47,15 @@ KeyOption = Annotated[
     ),
 ]
 GenerationArgument = Annotated[str, typer.Argument(metavar="ID", help="The generation, `gen_…`.")]
+
+DeadLettersArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]…", help="The generations, `gen_…`.", show_default=False)
+]
+CodeOption = Annotated[str | None, typer.Option(help="Those with this error.", show_default=False)]
+ProviderOption = Annotated[str | None, typer.Option(help="Those that failed at this provider.", show_default=False)]
+ModelOption = Annotated[str | None, typer.Option(help="Those of this model.", show_default=False)]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, after showing what will be hit.")]
 
 _DATA_DIR = Path(".genpulse")
 _URL = "http://127.0.0.1:8000"
@@ -226,6 +236,64 @@ def cancel_job(
     _run(cancel(_connection(url, key, data_dir), generation))
 
 
+@jobs.command("dead-letters")
+def list_dead_letters(
+    *,
+    code: Annotated[str | None, typer.Option(help="Only those with this error.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """What cannot go on by itself and waits for `retry` or `discard`."""
+    from genpulse.cli.dead_letters import show
+
+    _run(show(_connection(url, key, data_dir), limit=limit, code=code))
+
+
+@jobs.command("retry")
+def retry_jobs(
+    *,
+    generations: DeadLettersArgument = None,
+    with_model: Annotated[
+        str | None, typer.Option("--with", help="Another model for the step that failed.", show_default=False)
+    ] = None,
+    code: CodeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
+    everything: AllOption = False,
+    yes: YesOption = False,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """Have dead letters go on from the step that failed: these, those that a filter names, or all."""
+    from genpulse.cli.dead_letters import decide
+
+    wanted = _wanted(generations, everything=everything, code=code, provider=provider, model=model)
+    _run(decide(_connection(url, key, data_dir), "retry", wanted, model=with_model, yes=yes))
+
+
+@jobs.command("discard")
+def discard_jobs(
+    *,
+    generations: DeadLettersArgument = None,
+    code: CodeOption = None,
+    provider: ProviderOption = None,
+    model: ModelOption = None,
+    everything: AllOption = False,
+    yes: YesOption = False,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """End dead letters as failed: these, those that a filter names, or all."""
+    from genpulse.cli.dead_letters import decide
+
+    wanted = _wanted(generations, everything=everything, code=code, provider=provider, model=model)
+    _run(decide(_connection(url, key, data_dir), "discard", wanted, model=None, yes=yes))
+
+
 @jobs.command("watch")
 def watch_job(
     generation: GenerationArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
@@ -234,6 +302,13 @@ def watch_job(
     from genpulse.cli.jobs import watch
 
     _run(watch(_connection(url, key, data_dir), generation))
+
+
+def _wanted(ids: list[str] | None, *, everything: bool, **filters: str | None) -> Wanted:
+    from genpulse.cli.dead_letters import Wanted
+
+    given = {name: value for name, value in filters.items() if value is not None}
+    return Wanted(ids=ids or [], filters=given, everything=everything)
 
 
 def _connection(url: str, key: str | None, data_dir: Path) -> Connection:

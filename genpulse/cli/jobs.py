@@ -30,9 +30,9 @@ async def show_list(connection: Connection, *, limit: int, filters: Mapping[str,
     """The newest generations."""
     async with connection.open() as client:
         generations = await client.generations(limit=limit, **filters)
-    table = _table("id", "status", "what", "created")
+    table = table_of_ids("id", "status", "what", "created")
     for one in generations:
-        table.add_row(one.id, _status(one), f"{one.operation}\n[dim]{one.model}[/]", _when(one.created_at))
+        table.add_row(one.id, describe_status(one), f"{one.operation}\n[dim]{one.model}[/]", when(one.created_at))
     console.print(table)
 
 
@@ -45,7 +45,7 @@ async def show_one(connection: Connection, generation_id: str) -> None:
 async def cancel(connection: Connection, generation_id: str) -> None:
     """Ask for a cancellation."""
     async with connection.open() as client:
-        console.print(f"{generation_id}: {_status(await client.cancel(generation_id))}")
+        console.print(f"{generation_id}: {describe_status(await client.cancel(generation_id))}")
 
 
 async def watch(connection: Connection, generation_id: str) -> None:
@@ -61,14 +61,14 @@ async def show_models(connection: Connection) -> None:
     """The catalogue."""
     async with connection.open() as client:
         models = await client.models()
-    table = _table("model", "operations", "price", "description")
+    table = table_of_ids("model", "operations", "price", "description")
     for model in models:
         price = f"{model.price.per_unit({}):g} / {model.price.unit}" if model.price else "–"
         table.add_row(model.id, "\n".join(model.operations), price, model.description)
     console.print(table)
 
 
-def _table(first: str, *others: str) -> Table:
+def table_of_ids(first: str, *others: str) -> Table:
     """A table whose first column holds ids, which are there to be copied whole."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(first, no_wrap=True)
@@ -78,7 +78,7 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _describe(generation: Generation) -> None:
-    console.print(f"[bold]{generation.id}[/]  {_status(generation)}  created {_when(generation.created_at)}")
+    console.print(f"[bold]{generation.id}[/]  {describe_status(generation)}  created {when(generation.created_at)}")
     for adaption in generation.adaptions:
         console.print(f"  {adaption.message}", style="dim", soft_wrap=True)
     for step in generation.steps:
@@ -103,10 +103,10 @@ def describe_asset(asset: Asset) -> str:
     return ", ".join(parts)
 
 
-def _status(generation: Generation) -> str:
+def describe_status(generation: Generation) -> str:
     done = f" {generation.progress:.0%}" if generation.status == GenerationStatus.RUNNING else ""
     return f"[{_COLOURS.get(generation.status, 'default')}]{generation.status}{done}[/]"
 
 
-def _when(instant: datetime) -> str:
+def when(instant: datetime) -> str:
     return f"{instant.astimezone():%m-%d %H:%M}"

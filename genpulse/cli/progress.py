@@ -13,12 +13,14 @@ from genpulse.schemas.states import GenerationStatus, StepStatus
 
 
 async def follow(client: Client, generation: Generation, console: Console) -> Generation:
-    """Draw the generation until it has ended; return how it ended."""
+    """Draw the generation until it has ended or waits for a person; return how it stands then."""
     bars = StepBars(generation, console)
     with bars.progress:
         try:
             async for event in client.events(generation.id):
                 bars.apply(event)
+                if event.type == "status" and event.data["status"] == GenerationStatus.DEAD_LETTERED:
+                    break
         except asyncio.CancelledError:
             console.print(
                 f"{generation.id} goes on without you; `genpulse jobs watch {generation.id}` comes back to it."
@@ -34,6 +36,11 @@ def failure(generation: Generation) -> ClientError | None:
     step = next((step for step in generation.steps if step.status == StepStatus.FAILED), None)
     where = f" in step {step.id!r}" if step else ""
     reason = f": {generation.error.message} ({generation.error.code})" if generation.error else "."
+    if generation.status == GenerationStatus.DEAD_LETTERED:
+        return ClientError(
+            f"{generation.id} waits as a dead letter{where}{reason} Have it go on with `genpulse jobs retry "
+            f"{generation.id}`, or end it with `genpulse jobs discard {generation.id}`."
+        )
     return ClientError(f"{generation.id} ended {generation.status}{where}{reason}")
 
 

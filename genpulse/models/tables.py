@@ -33,8 +33,8 @@ def _enum(kind: type) -> Enum:
 class GenerationRow(SQLModel, table=True):
     """One submission. `dispatched_at`, `cancel_sent_at` and `resolution_sent_at` are empty until Temporal was told.
 
-    `round` counts how often a person had it go on after it had become a dead letter; `resolution` is what the last one
-    decided.
+    `parked_at` is when it last became a dead letter, to be kept until `kept_until`; `resolution` is what a person
+    decided then, and `round` counts how often one had it go on.
     """
 
     __tablename__ = "generation"
@@ -91,6 +91,8 @@ class GenerationRow(SQLModel, table=True):
     cancel_requested_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     cancel_sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     round: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    parked_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    kept_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     resolution: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     resolution_sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 

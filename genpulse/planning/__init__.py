@@ -12,6 +12,7 @@ from typing import Any
 
 from genpulse.catalog import Catalog
 from genpulse.errors import AdaptionRequired, InvalidInput
+from genpulse.planning.fitting import fit
 from genpulse.planning.inputs import check_input, missing_media
 from genpulse.planning.sizing import SIZE_FIELDS, asks_pixels, in_words, nearest_size, wanted_size, without_size
 from genpulse.schemas.catalog import ModelSpec, OperationSpec, Size
@@ -24,7 +25,7 @@ _MAX_UPSCALES = 2  # two passes of a fourfold upscaler; beyond that nothing real
 _PASSED_TO_STILL = ("prompt", "negative_prompt", "seed")
 _NEXT_MODELS = 3  # behind one that the router chose
 
-__all__ = ["plan_generation"]
+__all__ = ["plan_generation", "plan_takeover"]
 
 
 def plan_generation(request: GenerationCreate, catalog: Catalog, *, down: Container[str] = ()) -> Plan:
@@ -37,6 +38,18 @@ def plan_generation(request: GenerationCreate, catalog: Catalog, *, down: Contai
     for index, step in enumerate(request.as_steps()):
         planner.add(step, f"steps.{index}" if chain else "")
     return Plan(steps=planner.steps, adaptions=planner.adaptions)
+
+
+def plan_takeover(
+    catalog: Catalog, step: PlannedStep, model_id: str, *, adapt: bool, path: str
+) -> tuple[Fallback, list[Adaption]]:
+    """Another model for a step that was planned already, and what it does not do as asked.
+
+    Raises UnknownModel, or InvalidInput where it cannot take the step.
+    """
+    planner = _Planner(catalog, adapt=adapt)
+    model = catalog.get(model_id, field=path)
+    return planner.fitted_fallback(step.id, model, step.operation, step.input, step.input, path=path), planner.adaptions
 
 
 @dataclass
@@ -66,7 +79,7 @@ class _Planner:
         size = self._settle_size(given, model, operation, where)
         check_input(given, model, operation, where / "input")
         fallbacks = [
-            self._fallback(self.catalog.get(one, field=path), operation, asked, given, path)
+            self.fitted_fallback(step.id, self.catalog.get(one, field=path), operation, asked, given, path=path)
             for one, path in ((one, where / f"fallbacks.{index}") for index, one in enumerate(step.fallbacks))
         ]
         if step.model is None and not fallbacks:
@@ -96,7 +109,27 @@ class _Planner:
             )
         return model, step.operation
 
-    def _fallback(
+    def fitted_fallback(
+        self,
+        step_id: str,
+        model: ModelSpec,
+        operation: Operation,
+        asked: dict[str, Any],
+        settled: dict[str, Any],
+        *,
+        path: str,
+    ) -> Fallback:
+        """A model that was named to take over: with what comes closest to what was asked for, unless `adapt` is off."""
+        changes: list[str] = []
+        if self.adapt and operation in model.operations:
+            asked, changes = fit(asked, model, operation)
+        taking_over = self.fallback(model, operation, asked, settled, path)
+        if changes:
+            message = f"If {model.id} takes over, then {', '.join(changes)}."
+            self.adaptions.append(Adaption(kind="fallback-fitted", step=step_id, added_step=None, message=message))
+        return taking_over
+
+    def fallback(
         self, model: ModelSpec, operation: Operation, asked: dict[str, Any], settled: dict[str, Any], path: str
     ) -> Fallback:
         """A model that can take over, with the input as it takes it: what was asked for, within its own limits.
@@ -148,7 +181,7 @@ class _Planner:
             if model.provider in seen or model.provider in self.down or len(found) == _NEXT_MODELS:
                 continue
             with suppress(InvalidInput):
-                found.append(self._fallback(model, operation, asked, settled, ""))
+                found.append(self.fallback(model, operation, asked, settled, ""))
                 seen.add(model.provider)
         return found
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from genpulse.db import utc_now
 from genpulse.models import EventRow, GenerationRow, metadata
+from genpulse.schemas.deadletters import DeadLetterFilter
 from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus, Operation
 
 Event = tuple[str, dict[str, Any]]
@@ -41,6 +42,7 @@ async def page(
     status: GenerationStatus | None = None,
     model: str | None = None,
     operation: Operation | None = None,
+    error_code: str | None = None,
     created_after: datetime | None = None,
 ) -> Sequence[GenerationRow]:
     """The tenant's generations, newest first; at most `limit`."""
@@ -50,25 +52,82 @@ async def page(
         col(GenerationRow.status) == status if status else None,
         col(GenerationRow.model) == model if model else None,
         col(GenerationRow.operation) == operation if operation else None,
+        col(GenerationRow.error)["code"].as_string() == error_code if error_code else None,
         col(GenerationRow.created_at) > created_after if created_after else None,
     ]
     query = query.where(*(one for one in filters if one is not None))
     return (await session.execute(query.order_by(col(GenerationRow.id).desc()).limit(limit))).scalars().all()
 
 
+async def dead_letters(
+    session: AsyncSession, tenant_id: str, wanted: DeadLetterFilter, *, limit: int, starting_after: str | None = None
+) -> Sequence[GenerationRow]:
+    """Those of the tenant's dead letters that the filter names, oldest first; at most `limit`."""
+    query = select(GenerationRow).where(*_dead_letters(tenant_id, wanted))
+    if starting_after is not None:
+        query = query.where(col(GenerationRow.id) > starting_after)
+    return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
+
+
+async def dead_letter_groups(
+    session: AsyncSession, tenant_id: str, wanted: DeadLetterFilter
+) -> list[tuple[str, str, str | None, int]]:
+    """How many dead letters the filter names, by model, error code and provider; the largest group first."""
+    error = col(GenerationRow.error)
+    kinds = (col(GenerationRow.model), error["code"].as_string(), error["provider"].as_string())
+    count = func.count().label("count")
+    query = select(*kinds, count).where(*_dead_letters(tenant_id, wanted)).group_by(*kinds)
+    return [tuple(row) for row in await session.execute(query.order_by(count.desc(), *kinds))]
+
+
+def _dead_letters(tenant_id: str, wanted: DeadLetterFilter) -> list[ColumnElement[bool]]:
+    error = col(GenerationRow.error)
+    conditions: list[ColumnElement[bool] | None] = [
+        col(GenerationRow.tenant_id) == tenant_id,
+        col(GenerationRow.status) == GenerationStatus.DEAD_LETTERED,
+        col(GenerationRow.id).in_(wanted.ids) if wanted.ids is not None else None,
+        col(GenerationRow.model) == wanted.model if wanted.model else None,
+        col(GenerationRow.operation) == wanted.operation if wanted.operation else None,
+        error["code"].as_string() == wanted.code if wanted.code else None,
+        error["provider"].as_string() == wanted.provider if wanted.provider else None,
+        col(GenerationRow.created_at) > wanted.created_after if wanted.created_after else None,
+        col(GenerationRow.created_at) < wanted.created_before if wanted.created_before else None,
+        col(GenerationRow.parked_at) < wanted.parked_before if wanted.parked_before else None,
+    ]
+    return [one for one in conditions if one is not None]
+
+
 async def enter(
-    session: AsyncSession, generation_id: str, status: GenerationStatus, *events: Event, **values: Any
+    session: AsyncSession,
+    generation_id: str,
+    status: GenerationStatus,
+    *events: Event,
+    of: Iterable[GenerationStatus] | None = None,
+    in_round: int | None = None,
+    **values: Any,
 ) -> bool:
     """Move a generation into `status` if it is in a state that leads there, and number the events of it.
 
-    Return False, changing nothing, where it is not; the caller decides whether that is an error.
+    `of` and `in_round` narrow down from where. Return False, changing nothing, where it is not there; the caller
+    decides whether that is an error.
     """
     stamp: dict[str, Any] = {}
     if status == GenerationStatus.RUNNING:
         stamp = {"started_at": func.coalesce(_GENERATION.c.started_at, utc_now())}
     elif status in FINAL:
         stamp = {"finished_at": utc_now()}
-    return await _change(session, generation_id, _MAY_ENTER[status], events, status=status, **stamp, **values)
+    guards: list[ColumnElement[bool]] = [_MAY_ENTER[status]]
+    if of is not None:
+        guards.append(_GENERATION.c.status.in_(list(of)))
+    if in_round is not None:
+        guards.append(_GENERATION.c.round == in_round)
+    return await _change(session, generation_id, and_(*guards), events, status=status, **stamp, **values)
+
+
+async def has_ended(session: AsyncSession, generation_id: str) -> bool:
+    """Whether it is in a final state, or is not there any more."""
+    query = select(_GENERATION.c.id).where(_GENERATION.c.id == generation_id, _IS_UNFINISHED)
+    return (await session.execute(query)).first() is None
 
 
 async def touch(session: AsyncSession, generation_id: str, *events: Event, **values: Any) -> bool:
@@ -125,6 +184,21 @@ async def cancels_unsent(session: AsyncSession, *, limit: int) -> Sequence[str]:
 async def mark_cancel_sent(session: AsyncSession, generation_ids: Sequence[str]) -> None:
     """Temporal has been told to cancel them."""
     await _stamp(session, generation_ids, "cancel_sent_at")
+
+
+async def resolutions_unsent(session: AsyncSession, *, limit: int) -> Sequence[GenerationRow]:
+    """Dead letters about which a person has decided, and whose workflows have not heard of it."""
+    query = select(GenerationRow).where(
+        col(GenerationRow.resolution).is_not(None), col(GenerationRow.resolution_sent_at).is_(None)
+    )
+    return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
+
+
+async def mark_resolution_sent(session: AsyncSession, rows: Sequence[GenerationRow]) -> None:
+    """Their workflows have been told; unless it has become a dead letter again, and somebody has decided again."""
+    for row in rows:
+        query = update(_GENERATION).where(_GENERATION.c.id == row.id, _GENERATION.c.round == row.round)
+        await session.execute(query.values(resolution_sent_at=utc_now()))
 
 
 async def _stamp(session: AsyncSession, generation_ids: Sequence[str], column: str) -> None:

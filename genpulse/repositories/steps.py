@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import func, insert, literal, select, update
+from sqlalchemy import case, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from genpulse.db import utc_now
 from genpulse.models import AttemptRow, StepRow, metadata
-from genpulse.schemas.states import StepStatus
+from genpulse.schemas.states import Billing, StepStatus
 
 Row = TypeVar("Row", StepRow, AttemptRow)
 
@@ -63,13 +63,24 @@ async def move_all(
     await session.execute(query.values(status=to, **values))
 
 
-async def open_attempt(session: AsyncSession, generation_id: str, position: int, *, provider: str, model: str) -> int:
+async def set_fallbacks(
+    session: AsyncSession, generation_id: str, position: int, fallbacks: Sequence[dict[str, Any]]
+) -> None:
+    """Write down which models may take the step over, each with its input."""
+    query = update(_STEP).where(_STEP.c.generation_id == generation_id, _STEP.c.position == position)
+    await session.execute(query.values(fallbacks=list(fallbacks)))
+
+
+async def open_attempt(
+    session: AsyncSession, generation_id: str, position: int, *, provider: str, model: str, in_round: int
+) -> int:
     """Begin the next attempt of a step; one that never reported back is closed as failed. Return its number."""
     row = {
         "generation_id": generation_id,
         "position": position,
         "provider": provider,
         "model": model,
+        "round": in_round,
         "status": "running",
         "started_at": utc_now(),
     }
@@ -84,26 +95,32 @@ async def open_attempt(session: AsyncSession, generation_id: str, position: int,
     return number
 
 
-async def last_attempt(session: AsyncSession, generation_id: str, position: int, model_id: str) -> AttemptRow | None:
-    """The newest attempt of a step with this model."""
+async def last_attempt(
+    session: AsyncSession, generation_id: str, position: int, model_id: str, *, in_round: int
+) -> AttemptRow | None:
+    """The newest attempt of a step with this model in this round."""
     provider, _, model = model_id.partition("/")
     query = select(AttemptRow).where(
         col(AttemptRow.generation_id) == generation_id,
         col(AttemptRow.position) == position,
         col(AttemptRow.provider) == provider,
         col(AttemptRow.model) == model,
+        col(AttemptRow.round) == in_round,
     )
     return (await session.execute(query.order_by(col(AttemptRow.number).desc()).limit(1))).scalar_one_or_none()
 
 
-async def count_attempts(session: AsyncSession, generation_id: str, position: int, model_id: str) -> int:
-    """How many attempts of a step there were with this model."""
+async def count_attempts(
+    session: AsyncSession, generation_id: str, position: int, model_id: str, *, in_round: int
+) -> int:
+    """How many attempts of a step there were with this model in this round."""
     provider, _, model = model_id.partition("/")
     query = select(func.count()).where(
         _ATTEMPT.c.generation_id == generation_id,
         _ATTEMPT.c.position == position,
         _ATTEMPT.c.provider == provider,
         _ATTEMPT.c.model == model,
+        _ATTEMPT.c.round == in_round,
     )
     return (await session.execute(query)).scalar_one()
 
@@ -123,6 +140,17 @@ async def note_attempt(
     return (await session.execute(query.values(**values).returning(_ATTEMPT.c.number))).first() is not None
 
 
+async def close_unsent(session: AsyncSession, generation_id: str, position: int, *, status: str) -> None:
+    """Close the running attempts of a step that nobody has sent: from here on nobody can."""
+    query = update(_ATTEMPT).where(
+        _ATTEMPT.c.generation_id == generation_id,
+        _ATTEMPT.c.position == position,
+        _ATTEMPT.c.status == "running",
+        _ATTEMPT.c.sent_at.is_(None),
+    )
+    await session.execute(query.values(status=status, billing=Billing.NONE.value, finished_at=utc_now()))
+
+
 async def close_attempts(
     session: AsyncSession,
     generation_id: str,
@@ -135,14 +163,20 @@ async def close_attempts(
 ) -> bool:
     """Close the running attempts of a step, or of all steps; `before` leaves that attempt and later ones open.
 
-    Return whether there were any.
+    What one that comes to nothing is billed by then stays noted; else whoever was sent nothing bills nothing. Return
+    whether there were any.
     """
     query = update(_ATTEMPT).where(_ATTEMPT.c.generation_id == generation_id, _ATTEMPT.c.status == "running")
     if position is not None:
         query = query.where(_ATTEMPT.c.position == position)
     if before is not None:
         query = query.where(_ATTEMPT.c.number < before)
-    closed = query.values(status=status, error=error, usage=usage, finished_at=utc_now()).returning(_ATTEMPT.c.number)
+    values: dict[str, Any] = {"status": status, "error": error, "finished_at": utc_now()}
+    if status != "succeeded":
+        values["billing"] = func.coalesce(_ATTEMPT.c.billing, _BILLING_SO_FAR)
+    if usage is not None:
+        values["usage"] = usage
+    closed = query.values(values).returning(_ATTEMPT.c.number)
     return (await session.execute(closed)).first() is not None
 
 
@@ -156,6 +190,7 @@ async def jobs_in_flight(session: AsyncSession) -> dict[str, int]:
     return dict((await session.execute(query)).all())
 
 
+_BILLING_SO_FAR = case((_ATTEMPT.c.sent_at.is_(None), Billing.NONE.value), else_=Billing.POSSIBLE.value)
 _LOST = {
     "code": "provider_unavailable",
     "message": "The worker that ran this attempt was lost.",

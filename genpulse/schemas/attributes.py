@@ -8,5 +8,6 @@ TENANT = SearchAttributeKey.for_keyword("GpTenant")
 STATUS = SearchAttributeKey.for_keyword("GpStatus")
 MODEL = SearchAttributeKey.for_keyword("GpModel")
 OPERATION = SearchAttributeKey.for_keyword("GpOperation")
+ERROR = SearchAttributeKey.for_keyword("GpError")
 
-ALL = (TENANT, STATUS, MODEL, OPERATION)
+ALL = (TENANT, STATUS, MODEL, OPERATION, ERROR)

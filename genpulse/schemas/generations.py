@@ -6,19 +6,42 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, HttpUrl, JsonValue, Tag, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    HttpUrl,
+    JsonValue,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from genpulse.schemas.assets import Asset
-from genpulse.schemas.states import MEDIA_FIELDS, GenerationStatus, Operation, Priority, StepStatus
+from genpulse.schemas.states import MEDIA_FIELDS, Billing, GenerationStatus, Operation, Priority, StepStatus
 
 MAX_STEPS = 16
 MAX_DEADLINE_SECONDS = 7 * 24 * 3600
 DEFAULT_DEADLINE_SECONDS = 3600
 
+GenerationId = Annotated[str, Field(pattern=r"^gen_[0-9a-z]{26}$")]
 StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="Name of a step within its chain")]
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+/[A-Za-z0-9._:-]{1,120}$", examples=["local/shapes"])]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+def _written_out(given: Any) -> Any:
+    if isinstance(given, int | float) or (isinstance(given, str) and "-" not in given[1:]):
+        raise PydanticCustomError("datetime_parsing", "a number is no instant")
+    return given
+
+
+#: A point in time as the document describes it. A bare number could be seconds or milliseconds, and is refused.
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
 class Strict(BaseModel):
@@ -145,6 +168,15 @@ class GenerationCreate(Strict):
     adapt: bool = True
     priority: Priority = Priority.NORMAL
     deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=1, le=MAX_DEADLINE_SECONDS)
+    start_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_DEADLINE_SECONDS,
+        description="How long a step may wait for its turn; then a fallback takes it",
+    )
+    run_seconds: int | None = Field(
+        None, ge=1, le=MAX_DEADLINE_SECONDS, description="How long a step may take once it has begun"
+    )
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=50)
 
     @model_validator(mode="after")
@@ -185,17 +217,18 @@ class GenerationFault(BaseModel):
 class Adaption(BaseModel):
     """Something that was added or converted so that the request could run.
 
-    `added_step` names the step that was put in; it is null where an input was converted in place.
+    `added_step` names the step that was put in; it is null where an input was converted in place, or where a model that
+    may take over does not honour a wish to the letter.
     """
 
-    kind: Literal["text-to-image-before", "upscale-after", "image-fitted"]
+    kind: Literal["text-to-image-before", "upscale-after", "image-fitted", "fallback-fitted"]
     step: str
     added_step: str | None
     message: str
 
 
 class Attempt(BaseModel):
-    """One try of a step at one provider."""
+    """One try of a step at one provider. `billing` is known of those that came to nothing."""
 
     number: int
     provider: str
@@ -204,6 +237,7 @@ class Attempt(BaseModel):
     provider_job_id: str | None
     started_at: datetime
     finished_at: datetime | None
+    billing: Billing | None
     error: GenerationFault | None
 
 
@@ -224,6 +258,13 @@ class Step(BaseModel):
     error: GenerationFault | None
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class DeadLetter(BaseModel):
+    """What waits for somebody to `retry` or `discard` it: since when, and until when it is kept."""
+
+    since: datetime
+    until: datetime
 
 
 class Cost(BaseModel):
@@ -257,6 +298,7 @@ class Generation(BaseModel):
     adaptions: list[Adaption]
     outputs: list[Asset]
     error: GenerationFault | None
+    dead_letter: DeadLetter | None
     cost: Cost
     priority: Priority
     created_at: datetime

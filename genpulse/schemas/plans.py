@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from genpulse.schemas.generations import Adaption, GenerationFault
-from genpulse.schemas.states import GenerationStatus, Operation
+from genpulse.schemas.generations import MAX_DEADLINE_SECONDS, Adaption, GenerationFault
+from genpulse.schemas.states import Billing, GenerationStatus, Operation
 
 
 class Choice(BaseModel):
@@ -55,12 +55,52 @@ class StepTicket(BaseModel):
 
 
 class GenerationTicket(BaseModel):
-    """Input of GenerationWorkflow; inputs and prompts stay in the database."""
+    """Input of GenerationWorkflow; inputs and prompts stay in the database.
+
+    `start_seconds` and `run_seconds` are how long each step may wait for its turn, and how long it may then take;
+    `kept_seconds` is how long a dead letter waits for a person.
+    """
 
     generation_id: str
     tenant_id: str
     deadline_at: datetime
     steps: list[StepTicket]
+    round: int = 0
+    start_seconds: float = MAX_DEADLINE_SECONDS
+    run_seconds: float = MAX_DEADLINE_SECONDS
+    kept_seconds: float = MAX_DEADLINE_SECONDS
+
+
+class Resolution(BaseModel):
+    """What a person decided about a dead letter.
+
+    It is for the parking of that `round`; without one, for whichever the generation is in. Without `choices` the failed
+    step is tried with the models that it had; without `deadline_at` it has as long again as it had at first.
+    """
+
+    action: Literal["retry", "discard"]
+    round: int | None = None
+    choices: list[Choice] = []
+    deadline_at: datetime | None = None
+
+
+class Parking(BaseModel):
+    """A generation that cannot go on by itself: at which step, in which round, why, and how long it waits."""
+
+    generation_id: str
+    position: int
+    round: int
+    fault: GenerationFault
+    kept_until: datetime
+
+
+class Resumption(BaseModel):
+    """A dead letter that goes on, from that step."""
+
+    generation_id: str
+    position: int
+    round: int
+    deadline_at: datetime
 
 
 class StepOrder(BaseModel):
@@ -74,6 +114,8 @@ class StepOrder(BaseModel):
     """Steps in the generation, for its overall progress."""
     has_next: bool = False
     """Whether another model can take over."""
+    round: int = 0
+    """How often a person had the generation go on: attempts of earlier rounds are over."""
     called_back: bool = False
     """Whether the cloud has called back about this step before."""
 
@@ -88,6 +130,17 @@ class Acceptance(BaseModel):
     """What came of a call to a cloud: the outputs themselves, or a job to wait for."""
 
     outcome: StepOutcome | None = None
+
+
+class Cancellation(BaseModel):
+    """What became of a call that is not waited for any more; `unknown` where a job may exist that nobody can find."""
+
+    billing: Billing
+    unknown: bool = False
+
+    @classmethod
+    def uncertain(cls) -> Cancellation:
+        return cls(billing=Billing.POSSIBLE, unknown=True)
 
 
 class GenerationResult(BaseModel):

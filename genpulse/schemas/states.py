@@ -66,6 +66,17 @@ class StepStatus(StrEnum):
     CANCELED = "canceled"
 
 
+class Billing(StrEnum):
+    """What a provider bills for an attempt that came to nothing.
+
+    `none`: it accepted nothing. `possible`: it may have, or its terms decide. `full`: the work was done, or goes on.
+    """
+
+    NONE = "none"
+    POSSIBLE = "possible"
+    FULL = "full"
+
+
 class Priority(StrEnum):
     """How urgent a generation is within its tenant."""
 

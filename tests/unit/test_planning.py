@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from genpulse.catalog import Catalog, engine_models, load_catalog, public_model
 from genpulse.errors import AdaptionRequired, InvalidInput, UnknownModel
 from genpulse.planning import plan_generation
+from genpulse.planning.fitting import fit
 from genpulse.schemas.catalog import EngineModel, Size
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.plans import Plan
@@ -320,3 +321,53 @@ def test_how_many_files_and_whether_it_is_one(model: str, given: dict[str, Any],
     with pytest.raises(InvalidInput) as refused:
         plan(load_catalog({}, ["dashscope"]), model=f"dashscope/{model}", input={"prompt": "x"} | given)
     assert refused.value.field == f"input.{field}"
+
+
+@pytest.fixture(scope="module")
+def two() -> Catalog:
+    return load_catalog({}, ["kling", "minimax"])
+
+
+def test_a_fallback_comes_as_near_as_it_can_and_says_so(two: Catalog) -> None:
+    asked = {"prompt": "a red kite over the sea", "duration": 5, "aspect_ratio": "16:9"}
+    planned = plan(
+        two,
+        model="kling/kling-3.0",
+        operation="text-to-video",
+        input=asked,
+        fallbacks=["minimax/MiniMax-Hailuo-2.3"],
+    )
+    (step,) = planned.steps
+    assert step.input == asked
+    assert step.fallbacks[0].input == {"prompt": asked["prompt"], "duration": 6}
+    (told,) = planned.adaptions
+    assert (told.kind, told.step, told.added_step) == ("fallback-fitted", "main", None)
+    assert told.message == (
+        "If minimax/MiniMax-Hailuo-2.3 takes over, then with `duration` 6 instead of 5, without `aspect_ratio`."
+    )
+
+
+def test_without_adaption_a_fallback_does_what_was_asked_or_is_refused(two: Catalog) -> None:
+    with pytest.raises(InvalidInput, match="cannot take over") as refused:
+        plan(
+            two,
+            model="kling/kling-3.0",
+            operation="text-to-video",
+            input={"prompt": "x", "duration": 5},
+            fallbacks=["minimax/MiniMax-Hailuo-2.3"],
+            adapt=False,
+        )
+    assert refused.value.field == "fallbacks.0"
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(4, 6), (6, 6), (7, 8), (9, 10), (30, 10)])
+def test_the_nearest_of_what_a_model_takes(two: Catalog, asked: float, taken: float) -> None:
+    model = two.get("minimax/MiniMax-Hailuo-2.3")
+    fitted, changes = fit({"prompt": "x", "duration": asked}, model, Operation.TEXT_TO_VIDEO)
+    assert fitted == {"prompt": "x", "duration": taken}
+    assert bool(changes) == (asked != taken)
+
+
+def test_what_it_is_made_of_is_never_changed(two: Catalog) -> None:
+    given = {"prompt": "x", "negative_prompt": "y", "count": 4, "width": 512, "height": 512}
+    assert fit(given, two.get("minimax/MiniMax-Hailuo-2.3"), Operation.TEXT_TO_VIDEO) == (given, [])

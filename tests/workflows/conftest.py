@@ -29,6 +29,7 @@ from genpulse.calls import Calls
 from genpulse.catalog import engine_models, load_catalog
 from genpulse.circuits import Circuits
 from genpulse.db import Database, utc_now
+from genpulse.dispatch import ticket_of
 from genpulse.limits import MemoryLimiter
 from genpulse.links import CloudLinks
 from genpulse.media import MediaLimits
@@ -41,8 +42,9 @@ from genpulse.repositories import generations, steps
 from genpulse.schemas import attributes
 from genpulse.schemas.engine import EngineOutput, EngineTask, OnProgress
 from genpulse.schemas.generations import GenerationCreate
-from genpulse.schemas.plans import Choice, GenerationResult, GenerationTicket, StepTicket
-from genpulse.settings import ProviderSettings, UploadSettings
+from genpulse.schemas.plans import GenerationResult, GenerationTicket
+from genpulse.schemas.queues import WORKFLOW_QUEUE, provider_queue
+from genpulse.settings import BudgetSettings, ProviderSettings, UploadSettings
 from genpulse.signing import LinkSigner, SigningKey
 from genpulse.simulator import clouds as simulated_clouds
 from genpulse.simulator.app import create_simulator
@@ -117,24 +119,32 @@ class House:
         """Accept a request as the API does, for this house's queues."""
         create = GenerationCreate.model_validate(request or FAKE)
         plan = plan_generation(create, self.activities.catalog)
+        for step in plan.steps:
+            step.queue = self.queue
+            for choice in step.fallbacks:
+                choice.queue = self.queue
         submission = Submission(tenant_id=TENANT, request=create, plan=plan, request_id="req")
         generation_id = await accept(self.database, submission)
-        row, chain = await self.rows(generation_id)
-        return GenerationTicket(
-            generation_id=generation_id,
-            tenant_id=TENANT,
-            deadline_at=row.deadline_at,
-            steps=[
-                StepTicket(
-                    position=s.position,
-                    id=s.step_id,
-                    operation=s.operation,
-                    model=s.model,
-                    queue=self.queue,
-                    fallbacks=[Choice(model=choice["model"], queue=self.queue) for choice in s.fallbacks],
-                )
-                for s in chain
-            ],
+        return ticket_of(*await self.rows(generation_id), BudgetSettings())
+
+    def worker_of(self, cloud: str) -> Worker:
+        """One on the cloud's real queue, for what is planned while it runs."""
+        work = self.clouds
+        return Worker(
+            self.environment.client,
+            task_queue=provider_queue(cloud),
+            activities=[work.submit, work.poll, work.cancel],
+        )
+
+    def workflow_worker(self, queue: str = WORKFLOW_QUEUE) -> Worker:
+        """One on the real queue, for runs that the dispatcher starts."""
+        local = RecordActivities(Records(self.database))
+        return Worker(
+            self.environment.client,
+            task_queue=queue,
+            workflows=[GenerationWorkflow],
+            activities=[local.submit_step, local.park, local.resume, local.expire, local.finish],
+            no_remote_activities=True,
         )
 
     async def start(self, ticket: GenerationTicket) -> WorkflowHandle[GenerationWorkflow, GenerationResult]:
@@ -166,7 +176,6 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
         assets = Assets(database, storage, client, MediaLimits(**UploadSettings().model_dump()))
         threads = stack.enter_context(ThreadPoolExecutor(4))
         activities = EngineActivities(records, assets, catalog, engine, threads)
-        local = RecordActivities(records)
         world = Simulator(SimulatorSettings(seconds_per_job=0.05), transport=_called_back(temporal))
         stack.push_async_callback(world.aclose)
         wire = httpx.AsyncClient(transport=httpx.ASGITransport(create_simulator(world)))
@@ -185,22 +194,15 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
         await stack.enter_async_context(
             Worker(
                 temporal.client,
-                task_queue=f"{queue}-workflows",
-                workflows=[GenerationWorkflow],
-                activities=[local.submit_step, local.park, local.finish],
-                no_remote_activities=True,
-            )
-        )
-        await stack.enter_async_context(
-            Worker(
-                temporal.client,
                 task_queue=queue,
                 activities=[activities.run, clouds.submit, clouds.poll, clouds.cancel],
                 max_heartbeat_throttle_interval=timedelta(milliseconds=200),
                 default_heartbeat_throttle_interval=timedelta(milliseconds=200),
             )
         )
-        yield House(temporal, database, storage, engine, activities, world, clouds, queue)
+        built = House(temporal, database, storage, engine, activities, world, clouds, queue)
+        await stack.enter_async_context(built.workflow_worker(f"{queue}-workflows"))
+        yield built
     await database.dispose()
 
 

@@ -16,6 +16,8 @@ UNSENT = sa.text("resolution IS NOT NULL AND resolution_sent_at IS NULL")
 
 def upgrade() -> None:
     op.add_column("generation", sa.Column("round", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("generation", sa.Column("parked_at", sa.DateTime(timezone=True)))
+    op.add_column("generation", sa.Column("kept_until", sa.DateTime(timezone=True)))
     op.add_column("generation", sa.Column("resolution", sa.JSON().with_variant(JSONB(), "postgresql")))
     op.add_column("generation", sa.Column("resolution_sent_at", sa.DateTime(timezone=True)))
     op.add_column("attempt", sa.Column("round", sa.Integer(), nullable=False, server_default="0"))
@@ -29,5 +31,5 @@ def downgrade() -> None:
     op.drop_index("ix_generation_resolution_unsent", table_name="generation")
     for column in ("billing", "round"):
         op.drop_column("attempt", column)
-    for column in ("resolution_sent_at", "resolution", "round"):
+    for column in ("resolution_sent_at", "resolution", "kept_until", "parked_at", "round"):
         op.drop_column("generation", column)
