@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from genpulse.schemas.generations import GenerationId, Instant, ModelId, Strict
+from genpulse.schemas.generations import Flag, GenerationId, Instant, ModelId, Strict
 from genpulse.schemas.pages import Problem
 from genpulse.schemas.states import Operation
 
@@ -38,7 +38,7 @@ class BulkDiscard(Strict):
     """Dead letters to end. With `preview` nothing happens; `starting_after` goes on behind the last one seen."""
 
     filter: DeadLetterFilter = Field(default_factory=DeadLetterFilter)
-    preview: bool = False
+    preview: Flag = False
     starting_after: GenerationId | None = None
 
 
