@@ -11,26 +11,33 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
-from genpulse.db import utc_now
+from genpulse.db import Database, utc_now
+from genpulse.schemas.generations import GenerationFault
+from genpulse.schemas.plans import Parking
 from genpulse.security import link_signer
 from genpulse.settings import DatabaseSettings, SecuritySettings, Settings, TemporalSettings
 from genpulse.signing import LinkSigner, link_expiry
-from tests.integration.conftest import AUTH, KEY, ROOT, ApiServer, png
+from tests.integration.conftest import AUTH, KEY, ROOT, ApiServer, Run, png
 from tests.servers.temporal import temporal_server
 
 FAKE = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
 #: Nobody works on the queue of this model: it waits, and so can be cancelled.
 WAITS = {"model": "local/shapes", "operation": "text-to-image", "input": {"prompt": "a red circle"}}
 
+_FAULT = GenerationFault(
+    code="provider_unavailable", message="It does not answer.", retryable=True, provider="local", details={}
+)
+_KEPT_FOR = timedelta(days=7)
 _PATIENCE = 60.0
 _ID = re.compile(r"([a-z]+)_[0-9a-z]{26}")
-_KEPT = 40
+_LATEST = 40
 
 
 @dataclass
@@ -43,6 +50,7 @@ class Known:
     picture: str = ""
     videos: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
     planted: dict[str, list[str]] = field(default_factory=dict)
     found: dict[str, deque[str]] = field(default_factory=dict)
 
@@ -51,7 +59,7 @@ class Known:
         if isinstance(answer, dict):
             own = answer.get("id")
             if isinstance(own, str) and (form := _ID.fullmatch(own)) and own not in self.planted.get(form[1], ()):
-                self.found.setdefault(form[1], deque(maxlen=_KEPT)).append(own)
+                self.found.setdefault(form[1], deque(maxlen=_LATEST)).append(own)
         if isinstance(answer, dict | list):
             for value in answer.values() if isinstance(answer, dict) else answer:
                 self.learn(value)
@@ -62,6 +70,7 @@ class Product:
     """What runs, and what is in it."""
 
     url: str
+    database_url: str
     known: Known
     signer: LinkSigner
 
@@ -69,6 +78,21 @@ class Product:
         """The query of a link to this path, as the API makes it."""
         expiry = link_expiry(utc_now(), SecuritySettings().link_lifetime)
         return dict(httpx.QueryParams(self.signer.sign(path, expiry)))
+
+    async def plant_dead_letters(self, count: int) -> None:
+        """Write down of generations that wait that they cannot go on; they are the only dead letters known then."""
+        database = Database(self.database_url)
+        with httpx.Client(base_url=self.url, headers=AUTH, timeout=30) as client:
+            self.known.dead = [_submit(client, WAITS) for _ in range(count)]
+        for generation_id in self.known.dead:
+            run = Run(database, generation_id)
+            await run.begin()
+            await run.records.park(
+                Parking(
+                    generation_id=generation_id, position=0, round=0, fault=_FAULT, kept_until=utc_now() + _KEPT_FOR
+                )
+            )
+        await database.dispose()
 
 
 @contextmanager
@@ -95,7 +119,7 @@ def running_product(folder: Path, database_url: str = "") -> Iterator[Product]:
             server.wait_until_up()
             with httpx.Client(base_url=server.url, headers=AUTH, timeout=30) as client:
                 known = _plant(client)
-            yield Product(server.url, known, link_signer(settings.security))
+            yield Product(server.url, settings.database_url, known, link_signer(settings.security))
         finally:
             for process in (server.process, worker):
                 process.kill()

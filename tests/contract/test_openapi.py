@@ -79,10 +79,21 @@ def _upload(_chance: Random, _product: Product, _drawn: dict[str, Any]) -> dict[
     return {"file": Binary(png())}
 
 
+def _retry(_chance: Random, _product: Product, _drawn: dict[str, Any]) -> dict[str, Any]:
+    return {"model": "local/shapes"}
+
+
+def _bulk(chance: Random, product: Product, _drawn: dict[str, Any]) -> dict[str, Any]:
+    return {"filter": {"ids": chance.sample(product.known.dead, 2)}, "preview": chance.random() < 0.5}
+
+
 BODIES: dict[str, Callable[[Random, Product, dict[str, Any]], dict[str, Any]]] = {
     "create_generation": _generation,
     "create_batch": _batch,
     "upload_asset": _upload,
+    "retry_generation": _retry,
+    "retry_generations": _bulk,
+    "discard_generations": _bulk,
 }
 
 
@@ -97,8 +108,7 @@ def _aim(case: schemathesis.Case, product: Product, chance: Random) -> None:
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path" and (value := _existing(parameter, case, product.known, chance)):
             case.path_parameters[parameter["name"]] = value
-    if make := BODIES.get(operation["operationId"]):
-        assert isinstance(case.body, dict)
+    if (make := BODIES.get(operation["operationId"])) and isinstance(case.body, dict):
         made = make(chance, product, dict(case.body))
         case.body.clear()
         case.body.update(made)
@@ -118,6 +128,8 @@ def _existing(parameter: dict[str, Any], case: schemathesis.Case, known: Known, 
         return examples[0]
     if case.path.endswith("/poster"):
         return chance.choice(known.videos)
+    if case.path.endswith(("/retry", "/discard")):
+        return chance.choice(known.dead)
     if case.path.endswith("/cancel"):
         return chance.choice([*known.waiting, *known.planted[prefix]])
     if _is_stream(case.operation.definition.raw):  # of something that has ended, for then it ends too
@@ -146,8 +158,10 @@ def session() -> Iterator[requests.Session]:
 
 
 @pytest.fixture
-def statuses() -> Iterator[Counter[int]]:
+async def statuses(request: pytest.FixtureRequest, product: Product) -> AsyncIterator[Counter[int]]:
     """How often an operation answered with each status. It has to have worked, or nothing was put to the test."""
+    if "retry" in request.node.name or "discard" in request.node.name:
+        await product.plant_dead_letters(8)
     seen: Counter[int] = Counter()
     yield seen
     print(dict(sorted(seen.items())))
