@@ -26,7 +26,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from activities.engine import EngineActivities
 from activities.providers import ProviderActivities
 from activities.records import RecordActivities
-from genpulse import telemetry
+from genpulse import failpoints, telemetry
 from genpulse.assets import Assets
 from genpulse.calls import Calls
 from genpulse.catalog import Catalog, engine_models, load_catalog
@@ -71,6 +71,7 @@ class Services:
 async def run_worker(settings: Settings, queues: Sequence[str]) -> None:
     """Work on these task queues until SIGTERM or SIGINT; then take no new work and finish, or hand back, what runs."""
     telemetry.configure(settings, service="genpulse-worker")
+    failpoints.arm_from(settings.failpoints.folder)
     stop = _stop_on_signal()
     connection = TemporalConnection(settings.temporal, tracing=telemetry.is_tracing(settings))
     async with AsyncExitStack() as stack:

@@ -15,6 +15,7 @@ from temporalio import activity
 
 from activities.failures import fault, to_temporal
 from genpulse.errors import AlreadyFinished, GenPulseError
+from genpulse.failpoints import Failpoint
 from genpulse.schemas.engine import EngineOutput, EngineTask
 from genpulse.schemas.plans import StepOrder, StepOutcome
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from genpulse.schemas.engine import Engine
 
 _PROVIDER = "local"
+_RUNNING = Failpoint("engine.run")
 _BEAT_SECONDS = 1.0
 _TASK_FIELDS = frozenset(EngineTask.__dataclass_fields__) - {"model", "operation"}
 
@@ -81,7 +83,8 @@ class EngineActivities:
                 staged = await self.assets.stage(
                     work.input, work.sources, spec.images, folder, step_id=work.step_id, adapt=work.adapt
                 )
-                made = await self._run_engine(_task(work, staged.files), folder, run)
+                async with _RUNNING:
+                    made = await self._run_engine(_task(work, staged.files), folder, run)
                 rows = await self.assets.ingest_outputs(made.files, order)
             return await self.records.finish_step(order, rows, parameters=made.parameters, adaptions=staged.adaptions)
 

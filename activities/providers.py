@@ -31,6 +31,7 @@ from genpulse.errors import (
     ProviderThrottled,
     ProviderUnavailable,
 )
+from genpulse.failpoints import Failpoint
 from genpulse.providers.base import Finished, Job, Media, ModelCall, Pending
 from genpulse.schemas.generations import media_references
 from genpulse.schemas.plans import Acceptance, Cancellation, StepOrder, StepOutcome
@@ -55,6 +56,8 @@ _SETTLING = timedelta(seconds=60)
 _LINKED_FOR = timedelta(days=7)
 #: How long files that cannot be fetched are tried for: longer where the cloud keeps them longer.
 _FETCHED_FOR = timedelta(days=1)
+_SUBMITTING, _POLLING = Failpoint("providers.submit"), Failpoint("providers.poll")
+_FINDING, _CANCELING = Failpoint("providers.find"), Failpoint("providers.cancel")
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
 _THROTTLED = 10.0  # seconds, where the cloud does not say
 _PROBED_BY_ANOTHER = timedelta(seconds=5)
@@ -108,7 +111,8 @@ class ProviderActivities:
         except AlreadyFinished as error:  # another worker was faster, or it is called off: to be looked at again
             raise later(error.message, LOOK_AGAIN) from error
         try:
-            answer = await account.provider.submit(request)
+            async with _SUBMITTING:
+                answer = await account.provider.submit(request)
         except OutcomeUnknown as error:
             await self.circuits.failed(account.name, error.message)
             # Next time it is found to have been sent, and is asked for instead.
@@ -175,7 +179,8 @@ class ProviderActivities:
             return await self._accept(order, call, account, await account.provider.submit(request), folder)
         if account.provider.can_find(request):
             assert call.sent_at is not None
-            job = await account.provider.find(request, sent_at=call.sent_at)
+            async with _FINDING:
+                job = await account.provider.find(request, sent_at=call.sent_at)
             if job is not None:
                 await self.calls.accepted(order, call, job)
                 return Acceptance()
@@ -251,7 +256,8 @@ class ProviderActivities:
         request = self._about(order, call)
         again = interval(self._age(call), spec, called_back=order.called_back)
         try:
-            state = await account.provider.poll(job, request)
+            async with _POLLING:
+                state = await account.provider.poll(job, request)
         except (ProviderUnavailable, ProviderThrottled) as error:
             raise later(error.message, again) from error
         except JobMissing as error:
@@ -334,7 +340,8 @@ class ProviderActivities:
         """Cancel the job and look at it once more: what the cloud bills, and what it says that it does."""
         if job is None:
             return (Billing.FULL, call.answer.usage) if call.answer else (Billing.POSSIBLE, None)
-        await account.provider.cancel(job)
+        async with _CANCELING:
+            await account.provider.cancel(job)
         try:
             state = await account.provider.poll(job, self._about(order, call))
         except ProviderError:

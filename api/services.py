@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from api.metrics import Metrics
 from api.stopping import on_stop_signal
-from genpulse import telemetry
+from genpulse import failpoints, telemetry
 from genpulse.assets import Assets
 from genpulse.catalog import Catalog, engine_models, load_catalog
 from genpulse.circuits import Circuits
@@ -52,6 +52,7 @@ class Services:
 @asynccontextmanager
 async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Services]:
     """Build the services, deliver what was accepted while they are in use, and let go of everything at the end."""
+    failpoints.arm_from(settings.failpoints.folder)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, telemetry.flush)
         database = Database(settings.database_url, pool_size=settings.database.pool_size)

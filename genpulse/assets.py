@@ -15,6 +15,7 @@ import httpx
 from genpulse.adapters import Fitted, fit_image, needs_fitting
 from genpulse.db import Database, utc_now
 from genpulse.errors import AdaptionRequired, InvalidInput
+from genpulse.failpoints import Failpoint
 from genpulse.ids import new_id
 from genpulse.media import MediaLimits, poster, probe
 from genpulse.models import AssetRow
@@ -52,6 +53,7 @@ class Assets:
         self._client = client
         self._limits = limits
 
+    @Failpoint("assets.upload")
     async def upload(self, path: Path, tenant_id: str) -> AssetRow:
         """Store a caller's file. Raises MediaRejected for what is no sound image, video or audio within the limits."""
         row = await self.ingest(path, tenant_id)

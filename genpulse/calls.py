@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, InvariantBroken
+from genpulse.failpoints import Failpoint
 from genpulse.models import AttemptRow
 from genpulse.providers.base import Finished, Job, Output
 from genpulse.records import StepWork
@@ -52,6 +53,7 @@ class Calls:
         self._database = database
         self._records = records
 
+    @Failpoint("calls.open")
     async def open(self, order: StepOrder) -> Call:
         """Take the step up, or go on with the call that an earlier worker opened for this model.
 
@@ -68,6 +70,7 @@ class Calls:
             raise InvariantBroken(f"{order.generation_id} has no open attempt at step {order.position}.")
         return _call(order, opened, work)
 
+    @Failpoint("calls.resume")
     async def resume(self, order: StepOrder) -> Call:
         """The call that was opened, however far it has come since. Never opens another. Raises AlreadyFinished."""
         # In this order: the step may succeed in between, and then it is the step that tells.
@@ -79,6 +82,7 @@ class Calls:
             raise AlreadyFinished("The attempt has ended.")
         return _call(order, row, work)
 
+    @Failpoint("calls.sent")
     async def sent(self, order: StepOrder) -> Call | None:
         """The running call, where it has been sent. One that has not is closed: from here on nobody can send it.
 
@@ -91,6 +95,7 @@ class Calls:
             return None
         return _call(order, row, await self._records.step_work(order))
 
+    @Failpoint("calls.sending")
     async def sending(self, order: StepOrder, call: Call, *, account: str, endpoint: str) -> None:
         """The call is about to be sent. From here on it is never sent a second time unless `withdrawn`.
 
@@ -98,19 +103,23 @@ class Calls:
         """
         await self._note(order, call, unsent=True, account=account, endpoint=endpoint, sent_at=utc_now())
 
+    @Failpoint("calls.withdrawn")
     async def withdrawn(self, order: StepOrder, call: Call) -> None:
         """The cloud has not accepted it, for certain."""
         await self._note(order, call, sent_at=None)
 
+    @Failpoint("calls.accepted")
     async def accepted(self, order: StepOrder, call: Call, job: Job) -> None:
         """The cloud has accepted it as this job."""
         await self._note(order, call, provider_job_id=job.id, handle=dict(job.handle))
 
+    @Failpoint("calls.answered")
     async def answered(self, order: StepOrder, call: Call, answer: Finished) -> None:
         """The cloud has accepted it, and made these outputs already, which are behind URLs."""
         kept = asdict(answer) | {"outputs": [{"url": output.url} for output in answer.outputs]}
         await self._note(order, call, answer=kept)
 
+    @Failpoint("calls.given_up")
     async def given_up(
         self, order: StepOrder, call: Call, billing: Billing, usage: Mapping[str, int | float] | None
     ) -> None:

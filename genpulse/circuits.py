@@ -16,6 +16,7 @@ from typing import Literal, Self
 from sqlalchemy.exc import IntegrityError
 
 from genpulse.db import Database, utc_now
+from genpulse.failpoints import Failpoint
 from genpulse.models import CircuitRow
 from genpulse.repositories import circuits
 
@@ -59,17 +60,20 @@ class Circuits:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @Failpoint("circuits.of")
     async def of(self, account: str) -> Circuit:
         """The circuit as it is now."""
         async with self._database.reading() as session:
             return Circuit.of(await circuits.get(session, account), utc_now())
 
+    @Failpoint("circuits.probe")
     async def probe(self, account: str) -> bool:
         """Be the one who tries a half-open circuit; false while somebody else does."""
         now = utc_now()
         async with self._database.transaction() as session:
             return await circuits.claim_probe(session, account, now=now, until=now + _PROBE_LEASE)
 
+    @Failpoint("circuits.failed")
     async def failed(self, account: str, error: str) -> None:
         """A call failed in a way that the next one would, too."""
         async with self._database.transaction() as session:
@@ -80,6 +84,7 @@ class Circuits:
             await self._begin(account)
             await self.failed(account, error)
 
+    @Failpoint("circuits.worked")
     async def worked(self, account: str) -> None:
         """A call was answered: what failed before is forgotten."""
         async with self._database.reading() as session:

@@ -26,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from genpulse.db import Database, utc_now
 from genpulse.deadletters import remaining
 from genpulse.errors import DependencyDown
+from genpulse.failpoints import Failpoint
 from genpulse.models import GenerationRow, StepRow
 from genpulse.records import Records
 from genpulse.repositories import generations, steps
@@ -42,6 +43,8 @@ _AT_ONCE = 4  # starts under way at once: enough to hide latency, too few to cro
 _RPC_TIMEOUT = timedelta(seconds=5)
 _MAX_BACKOFF = 5.0
 _PRIORITY = {s.Priority.HIGH: 1, s.Priority.NORMAL: 3, s.Priority.LOW: 5}
+
+_MARKING = Failpoint("dispatch.mark")
 
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer(__name__)
@@ -116,7 +119,7 @@ class Dispatcher:
         results = await asyncio.gather(*calls, return_exceptions=True)
         done = [one for one, result in zip(subjects, results, strict=True) if result is None]
         if done:
-            async with self._database.transaction() as session:
+            async with _MARKING, self._database.transaction() as session:
                 await mark(session, done)
         for result in results:
             if isinstance(result, BaseException):
@@ -135,6 +138,7 @@ class Dispatcher:
                 await self._start_workflow(row, chain, WorkflowIDReusePolicy.REJECT_DUPLICATE)
         log.info("generation.dispatched", generation_id=row.id, request_id=row.request_id)
 
+    @Failpoint("dispatch.start")
     async def _start_workflow(self, row: GenerationRow, chain: Sequence[StepRow], reuse: WorkflowIDReusePolicy) -> None:
         client = await self._client()
         await client.start_workflow(
@@ -153,6 +157,7 @@ class Dispatcher:
             rpc_timeout=_RPC_TIMEOUT,
         )
 
+    @Failpoint("dispatch.cancel")
     async def _cancel(self, generation_id: str) -> None:
         client = await self._client()
         try:
@@ -164,6 +169,7 @@ class Dispatcher:
             await self._records.finish(Ending(generation_id=generation_id, status=s.GenerationStatus.CANCELED))
         log.info("generation.cancel_sent", generation_id=generation_id)
 
+    @Failpoint("dispatch.resolve")
     async def _resolve(self, row: GenerationRow) -> None:
         """Tell the workflow what was decided. One that is gone is started again, where its generation is to go on."""
         client = await self._client()

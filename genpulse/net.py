@@ -24,6 +24,7 @@ import httpcore
 import httpx
 
 from genpulse.errors import AssetUnavailable, MediaRejected, UnsafeUrl
+from genpulse.failpoints import Failpoint
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
@@ -270,6 +271,7 @@ def http_client(
     )
 
 
+@Failpoint("net.download")
 async def download(
     client: httpx.AsyncClient,
     url: str,

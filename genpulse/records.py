@@ -12,6 +12,7 @@ from sqlmodel import col
 
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
+from genpulse.failpoints import Failpoint
 from genpulse.models import AssetRow, StepRow
 from genpulse.repositories import assets, generations, steps
 from genpulse.repositories.generations import Event
@@ -43,6 +44,7 @@ class Records:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @Failpoint("records.submit_step")
     async def submit_step(self, order: StepOrder) -> None:
         """The step is handed over to its workers; with the first one the generation runs.
 
@@ -56,6 +58,7 @@ class Records:
                     raise AlreadyFinished("The generation has ended or is being cancelled.")
             await _move(session, order, StepStatus.SUBMITTED, of=[StepStatus.QUEUED])
 
+    @Failpoint("records.begin_step")
     async def begin_step(self, order: StepOrder) -> StepWork:
         """A worker has taken the step up; opens an attempt. Raises AlreadyFinished when it need not be run any more."""
         async with self._database.transaction() as session:
@@ -72,6 +75,7 @@ class Records:
             sources, adapt = await _sources(session, order, _input(step, order.model))
             return _work(step, order.model, sources=sources, adapt=adapt)
 
+    @Failpoint("records.step_work")
     async def step_work(self, order: StepOrder) -> StepWork:
         """What there is to do for a step that was taken up before: nothing, if it has succeeded meanwhile.
 
@@ -85,6 +89,7 @@ class Records:
             sources, adapt = await _sources(session, order, _input(step, order.model))
             return _work(step, order.model, sources=sources, adapt=adapt)
 
+    @Failpoint("records.progress")
     async def progress(self, order: StepOrder, step_id: str, fraction: float) -> None:
         """The step has come this far (0 to 1)."""
         overall = round((order.position + fraction) / order.total, 4)
@@ -93,6 +98,7 @@ class Records:
                 event = {"step": step_id, "step_progress": round(fraction, 4), "progress": overall}
                 await _touch(session, order, ("progress", event), progress=overall)
 
+    @Failpoint("records.finish_step")
     async def finish_step(
         self,
         order: StepOrder,
@@ -132,6 +138,7 @@ class Records:
                 values["adaptions"] = [*generation.adaptions, *(one.model_dump(mode="json") for one in adaptions)]
         await _touch(session, order, *events, **values)
 
+    @Failpoint("records.fail_attempt")
     async def fail_attempt(self, order: StepOrder, fault: GenerationFault) -> int:
         """The running attempt failed; whether there is another is Temporal's to decide. Return how many there were."""
         error = fault.model_dump(mode="json")
@@ -144,6 +151,7 @@ class Records:
                 session, order.generation_id, order.position, order.model, in_round=order.round
             )
 
+    @Failpoint("records.park")
     async def park(self, parking: Parking) -> None:
         """The generation cannot go on by itself; what it has done stays, and somebody has to decide."""
         error = parking.fault.model_dump(mode="json")
@@ -162,12 +170,14 @@ class Records:
                 await steps.close_attempts(*where, status=StepStatus.FAILED, error=error)
                 await steps.move(*where, StepStatus.FAILED, of=_HANDED_OVER, error=error)
 
+    @Failpoint("records.resume")
     async def resume(self, resumption: Resumption) -> None:
         """A dead letter goes on, from the step that it stood at. Where the API was told to, it does so already."""
         fresh = {"round": resumption.round, "deadline_at": resumption.deadline_at}
         async with self._database.transaction() as session:
             await go_on(session, resumption.generation_id, resumption.position, **fresh)
 
+    @Failpoint("records.expire")
     async def expire(self, ending: Ending) -> bool:
         """Nobody has decided in time, so the dead letter ends. Return False where somebody has, at the last moment."""
         async with self._database.transaction() as session:
@@ -175,6 +185,7 @@ class Records:
                 return True
             return await generations.has_ended(session, ending.generation_id)
 
+    @Failpoint("records.finish")
     async def finish(self, ending: Ending) -> GenerationResult:
         """The generation has ended; what had not ended in it ends with it."""
         async with self._database.transaction() as session:

@@ -128,6 +128,10 @@ class BudgetSettings(Group):
     dead_letter_days: float = Field(7, gt=0, description="How long a dead letter waits for somebody to decide")
 
 
+class FailpointSettings(Group):
+    folder: Path | None = Field(None, description="For tests: a file here kills the process that comes to the point")
+
+
 class TelemetrySettings(Group):
     exporter: Literal["none", "otlp", "console"] = Field("none", description="Where OpenTelemetry spans go")
     endpoint: str = Field("", description="OTLP/HTTP endpoint; empty: the OpenTelemetry default")
@@ -155,6 +159,7 @@ class Settings(BaseSettings):
     uploads: UploadSettings = UploadSettings()
     worker: WorkerSettings = WorkerSettings()
     budgets: BudgetSettings = BudgetSettings()
+    failpoints: FailpointSettings = FailpointSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @property

@@ -22,6 +22,7 @@ from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 from pydantic import SecretStr
 
 from genpulse.errors import AssetUnavailable, DependencyDown
+from genpulse.failpoints import Failpoint
 from genpulse.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Storage:
             secret_key=storage.secret_key,
         )
 
+    @Failpoint("storage.put")
     async def put_file(self, path: Path) -> tuple[str, int]:
         """Store the file and return its SHA-256 and length. Storing the same content again, or at once, is harmless."""
         sha256, size = await asyncio.to_thread(_digest, path)
@@ -143,6 +145,7 @@ class Storage:
                 raise AssetUnavailable(f"the stored file {sha256} is shorter than it should be")
             yield bytes(chunk)
 
+    @Failpoint("storage.fetch")
     async def fetch_to(self, sha256: str, path: Path) -> None:
         """Write the blob to a local file, checking that it is what its name says."""
         digest = hashlib.sha256()

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, IdempotencyKeyReused, InvariantBroken, NotFound
+from genpulse.failpoints import Failpoint
 from genpulse.ids import new_id
 from genpulse.models import GenerationRow, IdempotencyRow, StepRow, metadata
 from genpulse.repositories import generations, idempotency
@@ -70,6 +71,7 @@ async def find_replay(session: AsyncSession, tenant_id: str, key: str, body_fing
     return known.generation_id
 
 
+@Failpoint("submissions.accept")
 async def accept(database: Database, submission: Submission) -> str:
     """Write a generation down and return its id; that of an earlier request with the same key, where there is one."""
     try:

@@ -15,6 +15,7 @@ from api.routing import OpenRoute
 from api.services import Services
 from genpulse.db import utc_now
 from genpulse.errors import DependencyDown, PayloadTooLarge
+from genpulse.failpoints import Failpoint
 from genpulse.links import callback_path
 
 _MOST_BYTES = 4 * 2**20  # some clouds repeat the job with its inputs
@@ -65,6 +66,7 @@ def _challenge(body: bytes) -> str | None:
     return challenge if isinstance(challenge, str) else None
 
 
+@Failpoint("callbacks.wake")
 async def _wake(services: Services, generation_id: str) -> None:
     try:
         client = await services.temporal()

@@ -14,6 +14,7 @@ from api.services import Services
 from genpulse.db import utc_now
 from genpulse.deadletters import Decide, decide, discarding, retrying
 from genpulse.errors import GenPulseError
+from genpulse.failpoints import Failpoint
 from genpulse.models import GenerationRow
 from genpulse.repositories import generations
 from genpulse.schemas.deadletters import (
@@ -29,6 +30,7 @@ from genpulse.schemas.deadletters import (
 from genpulse.schemas.generations import Generation
 from genpulse.views import Views, find_generation
 
+_DECIDING = Failpoint("api.decide")
 _JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
 
 router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
@@ -76,7 +78,7 @@ async def discard_generations(
 
 
 async def _decided(services: Services, tenant_id: str, views: Views, generation_id: str, how: Decide) -> Generation:
-    async with services.database.transaction() as session:
+    async with _DECIDING, services.database.transaction() as session:
         await decide(session, tenant_id, generation_id, how)
     services.dispatcher.notify()
     async with services.database.reading() as session:

@@ -26,6 +26,7 @@ from api.headers import MAX_IDEMPOTENCY_KEY
 from api.routing import KeyRoute
 from api.submitting import Submitter
 from genpulse.errors import GenPulseError, MalformedRequest, NotFound
+from genpulse.failpoints import Failpoint
 from genpulse.repositories import generations
 from genpulse.schemas.generations import Generation, GenerationCreate, Instant
 from genpulse.schemas.pages import Page, Problem
@@ -34,6 +35,8 @@ from genpulse.submissions import request_cancel
 from genpulse.views import find_generation, load_parts
 
 MAX_BATCH = 100
+
+_CANCELING = Failpoint("api.cancel")
 
 _POLL_SECONDS = "2"
 _JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
@@ -158,7 +161,7 @@ async def cancel_generation(
     generation_id: GenerationId, services: ServicesDep, caller: Maker, views: ViewsDep
 ) -> Generation:
     """Ask for a generation to be cancelled; asking again is harmless. 409 when it has succeeded or failed."""
-    async with services.database.transaction() as session:
+    async with _CANCELING, services.database.transaction() as session:
         await request_cancel(session, caller.tenant_id, generation_id)
     services.dispatcher.notify()
     async with services.database.reading() as session:

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
 from genpulse.errors import DependencyDown
+from genpulse.failpoints import Failpoint
 from genpulse.limits.contract import GRACE, LEASE, MICROSECOND, RECHECK, AccountLimits, Limiter, LimiterState, Permit
 
 _ANSWER_SECONDS = 2.0
@@ -44,17 +45,21 @@ class RedisLimiter(Limiter):
         self._lease = lease // MICROSECOND
         self._grace = grace // MICROSECOND
 
+    @Failpoint("limits.acquire")
     async def acquire(self, account: str, job: str, limits: AccountLimits) -> Permit:
         patience = (self._lease, self._grace, RECHECK // MICROSECOND)
         allowed = (limits.interval, limits.burst, limits.concurrency or 0)
         return Permit(await self._call(account, "acquire", job, *patience, *allowed) * MICROSECOND)
 
+    @Failpoint("limits.release")
     async def release(self, account: str, job: str) -> None:
         await self._call(account, "release", job)
 
+    @Failpoint("limits.keep")
     async def keep(self, account: str, job: str) -> None:
         await self._call(account, "keep", job, self._lease)
 
+    @Failpoint("limits.pause")
     async def pause(self, account: str, seconds: float) -> None:
         await self._call(account, "pause", math.ceil(seconds * 1_000_000))
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import httpx
 
 from genpulse.errors import ProviderAuthFailed
+from genpulse.failpoints import Failpoint
 from genpulse.limits import AccountLimits
 from genpulse.net import download, http_client
 from genpulse.providers.baidu import Baidu
@@ -80,6 +81,7 @@ class Account:
     http: httpx.AsyncClient
     max_bytes: int
 
+    @Failpoint("providers.fetch")
     async def fetch(self, output: Output, to: Path) -> Path:
         """Bring a file that it has made here, before its link expires. Raises AssetUnavailable, MediaRejected."""
         if output.content is not None:

@@ -19,7 +19,7 @@ ALLOWED = {
     "genpulse.schemas": CONTRACTS,
     "genpulse.errors": CONTRACTS,
     "genpulse.ids": CONTRACTS,
-    "activities": (*CONTRACTS, "genpulse.providers.base"),
+    "activities": (*CONTRACTS, "genpulse.failpoints", "genpulse.providers.base"),
     "workflows": CONTRACTS,
     "engine": (*CONTRACTS, "genpulse.media", "genpulse.telemetry", "genpulse.providers.base"),
 }
