@@ -63,4 +63,6 @@ def _without_whereabouts(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     kept = {name: _without_whereabouts(value) for name, value in node.items() if name != "stackTrace"}
+    if kept.get("kind") == "TASK_QUEUE_KIND_STICKY":
+        kept["name"] = "recorded"  # a sticky queue is named after the machine
     return kept | ({"identity": "recorded"} if "identity" in kept else {})

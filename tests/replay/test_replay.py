@@ -116,3 +116,12 @@ async def test_a_command_that_is_put_off_is_noticed() -> None:
 @pytest.mark.parametrize("reorder", every(reorders.put_off), ids=lambda one: one.what)
 def test_the_fingerprint_notices_every_change_of_order(reorder: reorders.Reorder) -> None:
     assert fingerprints.order_in(reorder.tree) != fingerprints.known()[reorder.module]
+
+
+@pytest.mark.parametrize("change", every(reorders.patched), ids=lambda one: one.what)
+async def test_a_patched_change_goes_on(change: reorders.Reorder) -> None:
+    with change.compiled() as module:
+        types = _types_in(module)
+        candidates = [one for one in recorded(PRESENT) if one.type in types]
+        found = [failure async for failure in failures(types.values(), candidates, UnsandboxedWorkflowRunner())]
+    assert found == [None] * len(candidates)
