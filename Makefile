@@ -40,8 +40,9 @@ test: lint imports type ## what CI runs: style, architecture, types, then every 
 test-all: lint imports type ## the slow tests too
 	@$(BIN)/python -m pytest -n $(JOBS)
 
-faults: setup ## kill real processes in the middle of their work
+faults: setup ## kill everything again and again while 2,000 generations run; the figures go to docs/reliability.md
 	@$(BIN)/python -m pytest -n 0 tests/faults
+	@$(BIN)/python -m tests.faults.storm --write
 
 cover: setup ## the tests with a coverage report
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --cov --cov-report=term-missing:skip-covered

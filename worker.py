@@ -24,6 +24,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from activities.delivery import DeliveryActivities
 from activities.engine import EngineActivities
 from activities.providers import ProviderActivities
 from activities.records import RecordActivities
@@ -41,12 +42,23 @@ from genpulse.net import http_client
 from genpulse.providers.registry import open_accounts
 from genpulse.records import Records
 from genpulse.schemas.engine import Engine
-from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES, QUEUES, WORKFLOW_QUEUE, provider_queue
-from genpulse.security import link_signer
+from genpulse.schemas.queues import (
+    ENGINE_QUEUE,
+    FAKE_QUEUE,
+    PROVIDER_QUEUES,
+    QUEUES,
+    WEBHOOK_QUEUE,
+    WORKFLOW_QUEUE,
+    provider_queue,
+)
+from genpulse.security import link_signer, sealer
 from genpulse.settings import Settings
 from genpulse.storage import Storage
 from genpulse.sweep import Sweeper
 from genpulse.temporal import TemporalConnection
+from genpulse.webhooks.deliveries import Deliveries
+from genpulse.webhooks.endpoints import Endpoints
+from workflows.delivery import DeliveryWorkflow
 from workflows.generation import GenerationWorkflow
 
 _RECONNECT_SECONDS = 2.0
@@ -155,6 +167,8 @@ async def _builders(queue: str, services: Services, stack: AsyncExitStack) -> li
     grace = timedelta(seconds=services.settings.worker.graceful_seconds)
     if queue == WORKFLOW_QUEUE:
         return [lambda client: _workflow_worker(client, services, grace)]
+    if queue == WEBHOOK_QUEUE:
+        return [await _webhook_builder(services, grace, stack)]
     if clouds := _clouds_of(queue, services.settings):
         return await _provider_builders(clouds, services, grace, stack)
     if fnmatchcase(queue, PROVIDER_QUEUES):
@@ -185,7 +199,7 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
-        workflows=[GenerationWorkflow],
+        workflows=[GenerationWorkflow, DeliveryWorkflow],
         activities=[records.submit_step, records.park, records.resume, records.expire, records.finish],
         no_remote_activities=True,
         workflow_runner=SandboxedWorkflowRunner() if services.settings.worker.sandbox else UnsandboxedWorkflowRunner(),
@@ -214,6 +228,26 @@ def _version(settings: Settings) -> str | None:
     """As Temporal's commands and lists name it."""
     worker = settings.worker
     return f"{worker.deployment_name}:{worker.build_id}" if worker.deployment_name else None
+
+
+async def _webhook_builder(services: Services, grace: timedelta, stack: AsyncExitStack) -> WorkerBuilder:
+    settings = services.settings
+    private = settings.network.allow_private
+    deliveries = Deliveries(
+        database=services.database,
+        endpoints=Endpoints(sealer(settings.security), private),
+        client=await stack.enter_async_context(http_client(allow_private=private)),
+        now=utc_now,
+    )
+    activities = DeliveryActivities(deliveries)
+    return lambda client: Worker(
+        client,
+        task_queue=WEBHOOK_QUEUE,
+        activities=[activities.attempt],
+        max_concurrent_activities=settings.worker.webhook_concurrency,
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, initial=1, maximum=5),
+        graceful_shutdown_timeout=grace,
+    )
 
 
 async def _provider_builders(

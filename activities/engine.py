@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio import activity
 
 from activities.failures import fault, to_temporal
+from activities.pacing import outlast
 from genpulse.errors import AlreadyFinished, GenPulseError
 from genpulse.failpoints import Failpoint
 from genpulse.schemas.engine import EngineOutput, EngineTask
@@ -22,7 +23,7 @@ from genpulse.schemas.plans import StepOrder, StepOutcome
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from genpulse.assets import Assets
+    from genpulse.assets import Assets, Staged
     from genpulse.catalog import Catalog
     from genpulse.records import Records, StepWork
     from genpulse.schemas.engine import Engine
@@ -41,6 +42,7 @@ class _Stopped(Exception):
 class _Run:
     """What the engine's thread and the activity share while a step runs."""
 
+    step_id: str = ""
     fraction: float = 0.0
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -63,30 +65,40 @@ class EngineActivities:
 
     @activity.defn(name="engine.run")
     async def run(self, order: StepOrder) -> StepOutcome:
-        """Run a step. A step that has succeeded already is not run again: its outputs are the answer."""
-        try:
-            work = await self.records.begin_step(order)
-            if work.outputs:
-                return StepOutcome(outputs=list(work.outputs))
-            return StepOutcome(outputs=await self._make(order, work))
-        except GenPulseError as error:
-            if not isinstance(error, AlreadyFinished):
-                await self.records.fail_attempt(order, fault(error, _PROVIDER))
-            raise to_temporal(error, _PROVIDER) from error
+        """Run a step. A step that has succeeded already is not run again: its outputs are the answer.
 
-    async def _make(self, order: StepOrder, work: StepWork) -> list[str]:
+        While the database or the storage is away it waits, with what the model has made.
+        """
         run = _Run()
+        async with self._heartbeat(order, run):
+            try:
+                work = await outlast(lambda: self.records.begin_step(order))
+                if work.outputs:
+                    return StepOutcome(outputs=list(work.outputs))
+                run.step_id = work.step_id
+                return StepOutcome(outputs=await self._make(order, work, run))
+            except GenPulseError as error:
+                if not isinstance(error, AlreadyFinished):
+                    failed = fault(error, _PROVIDER)
+                    await outlast(lambda: self.records.fail_attempt(order, failed))
+                raise to_temporal(error, _PROVIDER) from error
+
+    async def _make(self, order: StepOrder, work: StepWork, run: _Run) -> list[str]:
         with TemporaryDirectory(prefix="genpulse-step-") as scratch:
-            async with self._heartbeat(order, work, run):
-                folder = Path(scratch)
-                spec = self.catalog.get(work.model).operations[work.operation]
-                staged = await self.assets.stage(
-                    work.input, work.sources, spec.images, folder, step_id=work.step_id, adapt=work.adapt
-                )
-                async with _RUNNING:
-                    made = await self._run_engine(_task(work, staged.files), folder, run)
-                rows = await self.assets.ingest_outputs(made.files, order)
-            return await self.records.finish_step(order, rows, parameters=made.parameters, adaptions=staged.adaptions)
+            folder = Path(scratch)
+            staged = await outlast(lambda: self._stage(work, folder))
+            async with _RUNNING:
+                made = await self._run_engine(_task(work, staged.files), folder, run)
+            rows = await outlast(lambda: self.assets.ingest_outputs(made.files, order))
+            return await outlast(
+                lambda: self.records.finish_step(order, rows, parameters=made.parameters, adaptions=staged.adaptions)
+            )
+
+    async def _stage(self, work: StepWork, folder: Path) -> Staged:
+        spec = self.catalog.get(work.model).operations[work.operation]
+        return await self.assets.stage(
+            work.input, work.sources, spec.images, folder, step_id=work.step_id, adapt=work.adapt
+        )
 
     async def _run_engine(self, task: EngineTask, folder: Path, run: _Run) -> EngineOutput:
         loop = asyncio.get_running_loop()
@@ -103,16 +115,16 @@ class EngineActivities:
             raise
 
     @contextlib.asynccontextmanager
-    async def _heartbeat(self, order: StepOrder, work: StepWork, run: _Run) -> AsyncIterator[None]:
+    async def _heartbeat(self, order: StepOrder, run: _Run) -> AsyncIterator[None]:
         """Tell Temporal that we live, and readers how far we are, for as long as the step runs."""
-        beating = asyncio.create_task(self._beat(order, work, run))
+        beating = asyncio.create_task(self._beat(order, run))
         try:
             yield
         finally:
             beating.cancel()
             await asyncio.wait([beating])
 
-    async def _beat(self, order: StepOrder, work: StepWork, run: _Run) -> None:
+    async def _beat(self, order: StepOrder, run: _Run) -> None:
         shown = 0.0
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
@@ -121,7 +133,7 @@ class EngineActivities:
                 shown = run.fraction
                 # A reader's comfort only: while the database is away, the step goes on and the heart must not stop.
                 with contextlib.suppress(GenPulseError):
-                    await self.records.progress(order, work.step_id, shown)
+                    await self.records.progress(order, run.step_id, shown)
 
 
 def _task(work: StepWork, files: dict[str, Path]) -> EngineTask:

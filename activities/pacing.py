@@ -57,6 +57,15 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+async def outlast(work: Callable[[], Awaitable[T]]) -> T:
+    """Do what only a dependency that is away holds up, however long it is: nothing has to be made again for that."""
+    while True:
+        try:
+            return await work()
+        except DependencyDown:
+            await asyncio.sleep(LOOK_AGAIN.total_seconds())
+
+
 async def insist(work: Callable[[], Awaitable[T]]) -> T:
     """Do what must not be left undone: something has been paid for, and nobody else knows of it."""
     while True:

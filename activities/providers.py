@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from temporalio import activity
 
 from activities.failures import OUTCOME_UNKNOWN, fault, recorded, to_temporal
-from activities.pacing import LOOK_AGAIN, beat, insist, interval, later, to_its_end
+from activities.pacing import LOOK_AGAIN, beat, insist, interval, later, outlast, to_its_end
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
@@ -130,7 +130,7 @@ class ProviderActivities:
         if circuit.state == "open":
             raise _left_alone(order, account, circuit.left)
         await self._turn(call, account)
-        if circuit.state == "half_open" and not await self.circuits.probe(account.name):
+        if circuit.state == "half_open" and not await self.circuits.probe(account.name, call.key):
             await self.limiter.release(account.name, call.key)
             raise _left_alone(order, account, _PROBED_BY_ANOTHER)
 
@@ -160,7 +160,7 @@ class ProviderActivities:
 
     async def _withdraw(self, order: StepOrder, call: Call, account: Account, error: GenPulseError) -> None:
         """The cloud has refused the call, for certain: it may be sent again, and takes no place in flight."""
-        await self.calls.withdrawn(order, call)
+        await insist(lambda: self.calls.withdrawn(order, call))
         await self.limiter.release(account.name, call.key)
         if isinstance(error, _NEXT_WOULD_FAIL):
             await self.circuits.failed(account.name, error.message)
@@ -176,7 +176,11 @@ class ProviderActivities:
         request = await self._request(order, call, folder)
         if account.provider.remembers_key(request):
             await self._turn(call, account)
-            return await self._accept(order, call, account, await account.provider.submit(request), folder)
+            try:
+                answer = await account.provider.submit(request)
+            except OutcomeUnknown as error:  # lost again; to ask once more is harmless here
+                raise later(error.message, LOOK_AGAIN, unless=OUTCOME_UNKNOWN) from error
+            return await self._accept(order, call, account, answer, folder)
         if account.provider.can_find(request):
             assert call.sent_at is not None
             async with _FINDING:
@@ -378,7 +382,8 @@ class ProviderActivities:
         except _NO_END as error:
             raise to_temporal(error, provider) from error
         except GenPulseError as error:
-            number = await self.records.fail_attempt(order, fault(error, provider))
+            failed = fault(error, provider)
+            number = await outlast(lambda: self.records.fail_attempt(order, failed))
             # A job that failed may have been paid for: whether another follows is the workflow's to say.
             final = number >= attempts or isinstance(error, ProviderFailed)
             raise to_temporal(error, provider, final=final) from error

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from api import openapi, problems
 from api.context import QUIET_PATHS, RequestContext
 from api.metrics import Metrics
-from api.routes import assets, callbacks, dead_letters, generations, models, reference, system
+from api.routes import assets, callbacks, dead_letters, generations, models, reference, system, webhooks
 from api.services import running
 from genpulse import __version__, telemetry
 from genpulse.settings import Settings
@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         assets.router,
         assets.file_router,
         callbacks.router,
+        webhooks.router,
         system.router,
         system.overview_router,
         reference.router,

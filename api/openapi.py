@@ -14,6 +14,7 @@ from genpulse.schemas.pages import Problem
 TAGS = [
     {"name": "generations", "description": "Submit, watch, list and cancel generations."},
     {"name": "assets", "description": "Upload files, and read them and what was made."},
+    {"name": "webhooks", "description": "Have events sent to you, and see what became of them."},
     {"name": "models", "description": "What each model does and takes."},
     {"name": "system", "description": "Is it alive, is it ready, what has it done."},
 ]

@@ -20,12 +20,13 @@ from genpulse.limits import Limiter, limiter
 from genpulse.media import MediaLimits
 from genpulse.net import http_client
 from genpulse.providers.registry import Accounts, open_accounts
-from genpulse.security import KeyRing, link_signer
+from genpulse.security import KeyRing, link_signer, sealer
 from genpulse.settings import Settings
 from genpulse.signing import LinkSigner
 from genpulse.storage import Storage
 from genpulse.temporal import TemporalConnection
 from genpulse.watch import Watch
+from genpulse.webhooks.endpoints import Endpoints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Services:
     watch: Watch
     keys: KeyRing
     signer: LinkSigner
+    endpoints: Endpoints
     metrics: Metrics
 
 
@@ -83,6 +85,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             watch=watch,
             keys=KeyRing(settings.security),
             signer=link_signer(settings.security),
+            endpoints=Endpoints(sealer(settings.security), settings.network.allow_private),
             metrics=metrics,
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from api.inputs import planned
 from api.services import Services
 from genpulse import telemetry
-from genpulse.errors import DependencyDown, InvalidInput
+from genpulse.errors import DependencyDown
 from genpulse.models import GenerationRow
 from genpulse.schemas.generations import Generation, GenerationCreate
 from genpulse.schemas.states import FINAL, GenerationStatus
@@ -37,8 +37,8 @@ class Submitter:
 
     async def submit(self, request: GenerationCreate, key: str | None) -> Submitted:
         """Accept a request, or find what it made when its key came before."""
-        if request.webhook is not None:
-            raise InvalidInput("`webhook` cannot be given yet; watch the generation's events instead.", field="webhook")
+        webhook = request.webhook
+        secret = self.services.endpoints.accept(webhook, self.tenant_id) if webhook is not None else None
         body = fingerprint(request.model_dump(mode="json", exclude_unset=True)) if key else ""
         if key and (made := await self._made_by(key, body)):
             return await self._replay(made)
@@ -50,6 +50,7 @@ class Submitter:
             idempotency_key=key,
             fingerprint=body,
             traceparent=telemetry.traceparent(),
+            webhook_secret=secret,
         )
         return await self._accept(submission)
 

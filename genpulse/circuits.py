@@ -16,6 +16,7 @@ from typing import Literal, Self
 from sqlalchemy.exc import IntegrityError
 
 from genpulse.db import Database, utc_now
+from genpulse.errors import DependencyDown
 from genpulse.failpoints import Failpoint
 from genpulse.models import CircuitRow
 from genpulse.repositories import circuits
@@ -55,7 +56,11 @@ class Circuit:
 
 
 class Circuits:
-    """Asked before anything is sent, told how it went."""
+    """Asked before anything is sent, told how it went.
+
+    What it is told is a hint for others, and forgotten while the database is away: whoever tells holds something that
+    must not be lost, such as the answer to a paid call.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,26 +72,34 @@ class Circuits:
             return Circuit.of(await circuits.get(session, account), utc_now())
 
     @Failpoint("circuits.probe")
-    async def probe(self, account: str) -> bool:
-        """Be the one who tries a half-open circuit; false while somebody else does."""
+    async def probe(self, account: str, call: str) -> bool:
+        """Have this call try a half-open circuit; false while another one does. Its worker may die and ask again."""
         now = utc_now()
         async with self._database.transaction() as session:
-            return await circuits.claim_probe(session, account, now=now, until=now + _PROBE_LEASE)
+            return await circuits.claim_probe(session, account, call, now=now, until=now + _PROBE_LEASE)
 
     @Failpoint("circuits.failed")
     async def failed(self, account: str, error: str) -> None:
         """A call failed in a way that the next one would, too."""
+        with suppress(DependencyDown):
+            await self._count(account, error)
+
+    @Failpoint("circuits.worked")
+    async def worked(self, account: str) -> None:
+        """A call was answered: what failed before is forgotten."""
+        with suppress(DependencyDown):
+            await self._close(account)
+
+    async def _count(self, account: str, error: str) -> None:
         async with self._database.transaction() as session:
             failures = await circuits.note_failure(session, account, error)
             if failures >= FAILURES_TO_OPEN:
                 await circuits.change(session, account, opened_until=utc_now() + OPEN_FOR, probing_until=None)
         if not failures:
             await self._begin(account)
-            await self.failed(account, error)
+            await self._count(account, error)
 
-    @Failpoint("circuits.worked")
-    async def worked(self, account: str) -> None:
-        """A call was answered: what failed before is forgotten."""
+    async def _close(self, account: str) -> None:
         async with self._database.reading() as session:
             row = await circuits.get(session, account)
         if row is not None and row.failures:

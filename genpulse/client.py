@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from genpulse.schemas.catalog import Model
 from genpulse.schemas.deadletters import Bulk
 from genpulse.schemas.generations import Generation
 from genpulse.schemas.pages import Page, Problem
+from genpulse.schemas.webhooks import MAX_WEBHOOKS, Delivery, Webhook, WebhookWithSecret
 
 _TIMEOUT = httpx.Timeout(30, connect=5)
 
@@ -105,6 +106,51 @@ class Client:
         """The newest generations; filters are those of `GET /v1/generations`."""
         answer = await self._call("GET", "/v1/generations", params={"limit": limit, **_given(**filters)})
         return Page[Generation].model_validate(answer).data
+
+    async def webhooks(self) -> list[Webhook]:
+        """The standing webhooks, all of them: there are few."""
+        answer = await self._call("GET", "/v1/webhooks", params={"limit": MAX_WEBHOOKS})
+        return Page[Webhook].model_validate(answer).data
+
+    async def add_webhook(self, url: str, *, events: Sequence[str] = (), description: str = "") -> WebhookWithSecret:
+        """Have events sent to a URL."""
+        body = {"url": url, "events": list(events), "description": description}
+        return WebhookWithSecret.model_validate(await self._call("POST", "/v1/webhooks", json=body))
+
+    async def change_webhook(self, webhook_id: str, **values: Any) -> Webhook:
+        """Change what is given."""
+        return Webhook.model_validate(await self._call("PATCH", f"/v1/webhooks/{webhook_id}", json=values))
+
+    async def remove_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook with its log."""
+        async with self._open("DELETE", f"/v1/webhooks/{webhook_id}"):
+            pass
+
+    async def rotate_webhook(self, webhook_id: str, *, overlap_seconds: int) -> WebhookWithSecret:
+        """Give a webhook a new secret."""
+        body = {"overlap_seconds": overlap_seconds}
+        return WebhookWithSecret.model_validate(
+            await self._call("POST", f"/v1/webhooks/{webhook_id}/rotate", json=body)
+        )
+
+    async def ping_webhook(self, webhook_id: str) -> Delivery:
+        """Have a webhook sent something."""
+        return Delivery.model_validate(await self._call("POST", f"/v1/webhooks/{webhook_id}/ping"))
+
+    async def deliveries(self, webhook_id: str, *, limit: int = 20, **filters: str | None) -> list[Delivery]:
+        """What was sent to a webhook, newest first."""
+        asked = {"limit": limit, **_given(**filters)}
+        answer = await self._call("GET", f"/v1/webhooks/{webhook_id}/deliveries", params=asked)
+        return Page[Delivery].model_validate(answer).data
+
+    async def delivery(self, webhook_id: str, delivery_id: str) -> Delivery:
+        """What became of one event."""
+        return Delivery.model_validate(await self._call("GET", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}"))
+
+    async def redeliver(self, webhook_id: str, delivery_id: str) -> Delivery:
+        """Have an event sent again."""
+        path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"
+        return Delivery.model_validate(await self._call("POST", path))
 
     async def models(self) -> list[Model]:
         """The catalogue, all pages of it."""

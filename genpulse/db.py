@@ -24,6 +24,8 @@ from genpulse.errors import DependencyDown
 #: JSON that PostgreSQL can index and compare; None is SQL NULL, not a JSON null.
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
+#: SQLSTATEs: the connection failed, something has run out (connections, too), it was told to stop or is starting up.
+_AWAY = ("08", "53", "57P")
 _REST_SECONDS = 1.0  # after which a pooled connection is tried before it is used
 _RETURNED_AT = "genpulse_returned_at"
 _SQLITE_PRAGMAS = (
@@ -87,13 +89,18 @@ class Database:
         except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
             raise DependencyDown("The database does not answer; try again shortly.") from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or _is_away(error):
                 raise DependencyDown("The database connection was lost; try again shortly.") from error
             raise
 
     async def dispose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether PostgreSQL answered, but only to say that it cannot serve: the driver's class does not tell."""
+    return str(getattr(error.orig, "sqlstate", None)).startswith(_AWAY)
 
 
 def _is_sqlite(url: str) -> bool:

@@ -27,21 +27,25 @@ from genpulse.db import Database, utc_now
 from genpulse.deadletters import remaining
 from genpulse.errors import DependencyDown
 from genpulse.failpoints import Failpoint
-from genpulse.models import GenerationRow, StepRow
+from genpulse.models import DeliveryRow, GenerationRow, StepRow
 from genpulse.records import Records
-from genpulse.repositories import generations, steps
+from genpulse.repositories import deliveries, generations, steps
 from genpulse.schemas import attributes
 from genpulse.schemas import states as s
 from genpulse.schemas.plans import Choice, Ending, GenerationTicket, Resolution, StepTicket
 from genpulse.schemas.queues import WORKFLOW_QUEUE
+from genpulse.schemas.webhooks import DeliveryTicket
 from genpulse.settings import BudgetSettings
 
 WORKFLOW_TYPE = "GenerationWorkflow"
+DELIVERY_TYPE = "DeliveryWorkflow"
 
 _BATCH = 16  # read in one go, which holds up submissions meanwhile
 _AT_ONCE = 4  # starts under way at once: enough to hide latency, too few to crowd out submissions
 _RPC_TIMEOUT = timedelta(seconds=5)
 _MAX_BACKOFF = 5.0
+#: What a dependency's absence looks like: the database, an answer of Temporal's, its client that cannot connect.
+_AWAY = (DependencyDown, RPCError, RuntimeError, OSError)
 _PRIORITY = {s.Priority.HIGH: 1, s.Priority.NORMAL: 3, s.Priority.LOW: 5}
 
 _MARKING = Failpoint("dispatch.mark")
@@ -80,7 +84,10 @@ class Dispatcher:
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled. A dependency that is down is waited for."""
+        """Deliver until cancelled. A dependency that is down is waited for.
+
+        So is whatever nobody foresaw: ended by it, this would deliver nothing any more, and nobody would notice.
+        """
         backoff = self._interval
         while True:
             self._wake.clear()
@@ -88,27 +95,32 @@ class Dispatcher:
                 while await self.deliver():
                     pass
                 backoff = self._interval
-            except (DependencyDown, RPCError, RuntimeError, OSError) as error:
-                log.warning("dispatch.waiting", reason=str(error), seconds=backoff)
+            except Exception as error:
+                if isinstance(error, _AWAY):
+                    log.warning("dispatch.waiting", reason=str(error), seconds=backoff)
+                else:
+                    log.exception("dispatch.failed", seconds=backoff)
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, _MAX_BACKOFF)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._interval)
 
     async def deliver(self) -> bool:
-        """Deliver one batch of starts, of cancellations and of decisions. Return whether there may be more."""
+        """Deliver a batch each of starts, cancellations, decisions and events. Return whether there may be more."""
         async with self._database.reading() as session:
             before = utc_now() - self._min_age
             rows = await generations.undispatched(session, before=before, limit=_BATCH)
             chains = await steps.of_generations(session, [row.id for row in rows]) if rows else {}
             cancels = await generations.cancels_unsent(session, limit=_BATCH)
             decided = await generations.resolutions_unsent(session, limit=_BATCH)
+            told = await deliveries.undispatched(session, before=before, limit=_BATCH)
         await self._deliver(
             [self._start(row, chains[row.id]) for row in rows], generations.mark_dispatched, [row.id for row in rows]
         )
         await self._deliver([self._cancel(one) for one in cancels], generations.mark_cancel_sent, cancels)
         await self._deliver([self._resolve(row) for row in decided], generations.mark_resolution_sent, decided)
-        return any(len(batch) == _BATCH for batch in (rows, cancels, decided))
+        await self._deliver([self._tell(row) for row in told], deliveries.mark_dispatched, told)
+        return any(len(batch) == _BATCH for batch in (rows, cancels, decided, told))
 
     async def _deliver(
         self, calls: Sequence[Awaitable[None]], mark: Callable[..., Awaitable[None]], subjects: Sequence[object]
@@ -190,6 +202,30 @@ class Dispatcher:
         if failed is not None and decided.choices:  # another model was named for it
             failed.model, failed.queue = decided.choices[0].model, decided.choices[0].queue
         await self._start_workflow(row, chain, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+
+    @Failpoint("dispatch.tell")
+    async def _tell(self, row: DeliveryRow) -> None:
+        """Start an event's way to its receiver; one that a person asked for again may be on its way, and is woken."""
+        client = await self._client()
+        again = row.round > 0
+        async with self._slots:
+            with contextlib.suppress(WorkflowAlreadyStartedError):
+                await client.start_workflow(
+                    DELIVERY_TYPE,
+                    DeliveryTicket(delivery_id=row.id, round=row.round, once=row.type == "webhook.ping"),
+                    id=row.id,
+                    task_queue=WORKFLOW_QUEUE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_reuse_policy=(
+                        WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE
+                    ),
+                    start_signal="redeliver" if again else None,
+                    start_signal_args=[row.round] if again else [],
+                    search_attributes=TypedSearchAttributes([SearchAttributePair(attributes.TENANT, row.tenant_id)]),
+                    priority=Priority(fairness_key=row.tenant_id),
+                    static_summary=f"{row.type} to {row.webhook_id}",
+                    rpc_timeout=_RPC_TIMEOUT,
+                )
 
 
 def ticket_of(row: GenerationRow, chain: Sequence[StepRow], budgets: BudgetSettings) -> GenerationTicket:

@@ -4,7 +4,8 @@ GenPulseError
 ├── InvalidRequest       400/422   MalformedRequest UnknownModel InvalidInput AdaptionRequired UnsafeUrl
 │                                  MediaRejected IdempotencyKeyReused
 ├── AccessError          401–404   Unauthenticated Forbidden NotFound
-├── Conflict             409       AlreadyFinished NotDeadLettered
+├── Conflict             409       AlreadyFinished NotDeadLettered WebhookDisabled LimitReached
+│                                  SecretUnreadable
 ├── LimitError           402–429   InsufficientCredits PayloadTooLarge RangeNotSatisfiable RateLimited
 ├── ProviderError        502–504   ContentBlocked ProviderRejected ProviderFailed JobMissing ProviderAuthFailed
 │                                  ProviderQuotaSpent ProviderThrottled ProviderUnavailable OutcomeUnknown
@@ -112,6 +113,18 @@ class AlreadyFinished(Conflict, code="already_finished", status=409):
 
 class NotDeadLettered(Conflict, code="not_dead_lettered", status=409):
     """The generation does not wait for a decision."""
+
+
+class WebhookDisabled(Conflict, code="webhook_disabled", status=409):
+    """Nothing is sent to the endpoint until it is enabled again."""
+
+
+class LimitReached(Conflict, code="limit_reached", status=409):
+    """There are as many of these as there may be."""
+
+
+class SecretUnreadable(Conflict, code="secret_unreadable", status=409):
+    """A stored secret cannot be opened with the server's key."""
 
 
 class LimitError(GenPulseError, branch=True):

@@ -1,4 +1,4 @@
-"""Who is calling: keys, and what they allow; and the secret that signs links."""
+"""Who is calling: keys, and what they allow; and the secrets that sign links and seal what is stored."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from genpulse.errors import Forbidden, Unauthenticated
+from genpulse.sealing import Sealer
 from genpulse.settings import SecuritySettings
 from genpulse.signing import LinkSigner, SigningKey
 
@@ -58,9 +59,17 @@ class KeyRing:
 def link_signer(settings: SecuritySettings) -> LinkSigner:
     """Signs with the signing key; without one, with a key made from the admin key, so that links survive a restart."""
     if settings.signing_key is not None:
-        secret = settings.signing_key.get_secret_value().encode()
-    elif settings.admin_key is not None:
-        secret = hmac.digest(settings.admin_key.get_secret_value().encode(), b"genpulse links", hashlib.sha256)
-    else:
-        secret = secrets.token_bytes(32)  # nobody gets in anyway
-    return LinkSigner(SigningKey("1", secret))
+        return LinkSigner(SigningKey("1", settings.signing_key.get_secret_value().encode()))
+    return LinkSigner(SigningKey("1", _derived(settings, b"genpulse links")))
+
+
+def sealer(settings: SecuritySettings) -> Sealer:
+    """Seals with a key made from the signing key, or else from the admin key, so that it can be opened later."""
+    return Sealer(_derived(settings, b"genpulse webhook secrets"))
+
+
+def _derived(settings: SecuritySettings, purpose: bytes) -> bytes:
+    root = settings.signing_key or settings.admin_key
+    if root is None:
+        return secrets.token_bytes(32)  # nobody gets in anyway
+    return hmac.digest(root.get_secret_value().encode(), purpose, hashlib.sha256)

@@ -53,7 +53,9 @@ class SecuritySettings(Group):
     admin_key: SecretStr | None = Field(
         None, description="Bootstrap key with all scopes for the tenant `default`; 32 characters or more"
     )
-    signing_key: SecretStr | None = Field(None, description="Signs the links to assets; 32 characters or more")
+    signing_key: SecretStr | None = Field(
+        None, description="Signs links to assets, seals webhooks' secrets; 32 characters or more"
+    )
     link_lifetime: timedelta = Field(timedelta(days=1), description="How long a signed link is valid at least")
 
     @model_validator(mode="after")
@@ -66,7 +68,9 @@ class SecuritySettings(Group):
 
 
 class NetworkSettings(Group):
-    allow_private: bool = Field(False, description="Let input URLs reach private addresses (development and tests)")
+    allow_private: bool = Field(
+        False, description="Let URLs of inputs and webhooks reach private addresses (development and tests)"
+    )
 
 
 class ProviderSettings(Group):
@@ -124,6 +128,7 @@ class WorkerSettings(Group):
     sandbox: bool = Field(True, description="Run workflow code in Temporal's sandbox")
     provider_concurrency: int = Field(100, ge=1, description="Calls to clouds under way at once")
     fake_concurrency: int = Field(50, ge=1, description="Steps of `local/fake` at once (load tests)")
+    webhook_concurrency: int = Field(100, ge=1, description="Events on their way to receivers at once")
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:

@@ -17,8 +17,8 @@ from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, IdempotencyKeyReused, InvariantBroken, NotFound
 from genpulse.failpoints import Failpoint
 from genpulse.ids import new_id
-from genpulse.models import GenerationRow, IdempotencyRow, StepRow, metadata
-from genpulse.repositories import generations, idempotency
+from genpulse.models import GenerationRow, IdempotencyRow, StepRow, WebhookRow, metadata
+from genpulse.repositories import deliveries, generations, idempotency, webhooks
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.plans import Plan
 from genpulse.schemas.states import GenerationStatus, StepStatus
@@ -32,7 +32,8 @@ _INTO_STEP = insert(metadata.tables[StepRow.__tablename__])
 class Submission:
     """A request that is ready to be written down. `traceparent` continues the caller's trace in the workflow.
 
-    `generation` and `steps` are the rows that it makes, so that an answer needs no reading back.
+    `webhook_secret` is that of the request's webhook, sealed, where it has one of its own.
+    `generation`, `steps` and `webhook` are the rows that it makes, so that an answer needs no reading back.
     """
 
     tenant_id: str
@@ -42,6 +43,7 @@ class Submission:
     idempotency_key: str | None = None
     fingerprint: str = ""
     traceparent: str | None = None
+    webhook_secret: str | None = None
 
     @cached_property
     def generation(self) -> GenerationRow:
@@ -50,6 +52,10 @@ class Submission:
     @cached_property
     def steps(self) -> list[StepRow]:
         return _step_rows(self.generation.id, self.plan)
+
+    @cached_property
+    def webhook(self) -> WebhookRow | None:
+        return _webhook_row(self)
 
 
 def fingerprint(body: Any) -> str:
@@ -105,6 +111,9 @@ async def _insert(session: AsyncSession, submission: Submission) -> str:
             created_at=row.created_at,
         )
         await idempotency.add(session, record)
+    if submission.webhook is not None:
+        await webhooks.add(session, submission.webhook)
+    await deliveries.announce(session, row.tenant_id, generations.facts_of(row, row.id, row.status))
     return row.id
 
 
@@ -145,6 +154,21 @@ def _step_rows(generation_id: str, plan: Plan) -> list[StepRow]:
         )
         for position, step in enumerate(plan.steps)
     ]
+
+
+def _webhook_row(submission: Submission) -> WebhookRow | None:
+    wanted, generation = submission.request.webhook, submission.generation
+    if wanted is None:
+        return None
+    return WebhookRow(
+        id=new_id("whk"),
+        tenant_id=submission.tenant_id,
+        generation_id=generation.id,
+        url=str(wanted.url),
+        events=list(wanted.events),
+        secret=submission.webhook_secret,
+        created_at=generation.created_at,
+    )
 
 
 async def request_cancel(session: AsyncSession, tenant_id: str, generation_id: str) -> None:

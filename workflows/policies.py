@@ -94,3 +94,34 @@ FALL_BACK_ON = frozenset(
         "engine_out_of_memory",
     }
 )
+
+#: One try to deliver an event to a receiver.
+#: - start to close: twenty seconds of sending, and time for a database that is away to come back and be told.
+#: - heartbeat: as for the engine; the try of a worker that was killed is made again within seconds.
+#: - attempts: what a receiver does wrong is no failure of the activity but its result, and has the schedule below. What
+#:   is left is our own, and passes.
+DELIVERY: CloudOptions = {
+    "start_to_close_timeout": timedelta(minutes=5),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
+    ),
+    "cancellation_type": ActivityCancellationType.TRY_CANCEL,
+}
+
+#: How long after each failed try of an event the next one follows, as Standard Webhooks has it: ten tries over three
+#: days, so that a receiver may be down for a weekend.
+DELIVERY_DELAYS = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+
+#: By up to this share of it each delay is longer, so that what failed together does not come back together.
+DELIVERY_JITTER = 0.1

@@ -28,9 +28,10 @@ from api.submitting import Submitter
 from genpulse.errors import GenPulseError, MalformedRequest, NotFound
 from genpulse.failpoints import Failpoint
 from genpulse.repositories import generations
-from genpulse.schemas.generations import Generation, GenerationCreate, Instant
+from genpulse.schemas.generations import Generation, GenerationCreate
 from genpulse.schemas.pages import Page, Problem
 from genpulse.schemas.states import FINAL, GenerationStatus, Operation
+from genpulse.schemas.strict import Instant
 from genpulse.submissions import request_cancel
 from genpulse.views import find_generation, load_parts
 

@@ -29,9 +29,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 jobs = typer.Typer(help="List, show, cancel and watch generations.", no_args_is_help=True)
+webhooks = typer.Typer(help="Have events sent to a URL, and see what became of them.", no_args_is_help=True)
 _SERVERS, _CALLS = "Run GenPulse", "Use GenPulse"
 
 app.add_typer(jobs, name="jobs", rich_help_panel=_CALLS)
+app.add_typer(webhooks, name="webhooks", rich_help_panel=_CALLS)
 
 DataDirOption = Annotated[
     Path, typer.Option("--data-dir", envvar="GENPULSE_DATA_DIR", help="Folder of the stack's state.")
@@ -302,6 +304,112 @@ def watch_job(
     from genpulse.cli.jobs import watch
 
     _run(watch(_connection(url, key, data_dir), generation))
+
+
+WebhookArgument = Annotated[str, typer.Argument(metavar="ID", help="The webhook, `whk_…`.")]
+DeliveryArgument = Annotated[str, typer.Argument(metavar="DELIVERY", help="The event, `evt_…`.")]
+
+
+@webhooks.command("list")
+def list_webhooks(url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR) -> None:
+    """The webhooks that get the events of all generations."""
+    from genpulse.cli.webhooks import show_list
+
+    _run(show_list(_connection(url, key, data_dir)))
+
+
+@webhooks.command("add")
+def add_webhook(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Where events are to go, https://…")],
+    *,
+    events: Annotated[
+        list[str] | None,
+        typer.Option("--event", help="For example generation.succeeded; all when left out.", show_default=False),
+    ] = None,
+    description: Annotated[str, typer.Option(help="What it is for.", show_default=False)] = "",
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """Have events sent to a URL. Prints the secret that they are signed with, this once."""
+    from genpulse.cli.webhooks import add
+
+    _run(add(_connection(url, key, data_dir), target, events=events or [], description=description))
+
+
+@webhooks.command("enable")
+def enable_webhook(
+    webhook: WebhookArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
+) -> None:
+    """Have a disabled webhook get events again."""
+    from genpulse.cli.webhooks import enable
+
+    _run(enable(_connection(url, key, data_dir), webhook))
+
+
+@webhooks.command("remove")
+def remove_webhook(
+    webhook: WebhookArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
+) -> None:
+    """Delete a webhook, with its log."""
+    from genpulse.cli.webhooks import remove
+
+    _run(remove(_connection(url, key, data_dir), webhook))
+
+
+@webhooks.command("rotate")
+def rotate_webhook(
+    webhook: WebhookArgument,
+    *,
+    overlap_hours: Annotated[float, typer.Option(min=0, max=168, help="How long the former secret signs too.")] = 24,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """Give a webhook a new secret, and print it, this once."""
+    from genpulse.cli.webhooks import rotate
+
+    _run(rotate(_connection(url, key, data_dir), webhook, overlap_seconds=round(overlap_hours * 3600)))
+
+
+@webhooks.command("ping")
+def ping_webhook(
+    webhook: WebhookArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
+) -> None:
+    """Send a webhook something, and say whether it has arrived."""
+    from genpulse.cli.webhooks import ping
+
+    _run(ping(_connection(url, key, data_dir), webhook))
+
+
+@webhooks.command("deliveries")
+def list_deliveries(
+    webhook: WebhookArgument,
+    *,
+    status: Annotated[str | None, typer.Option(help="pending, delivered or failed.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """What was sent to a webhook, and what became of it."""
+    from genpulse.cli.webhooks import show_deliveries
+
+    _run(show_deliveries(_connection(url, key, data_dir), webhook, limit=limit, status=status))
+
+
+@webhooks.command("redeliver")
+def redeliver_event(
+    webhook: WebhookArgument,
+    delivery: DeliveryArgument,
+    url: UrlOption = _URL,
+    key: KeyOption = None,
+    data_dir: DataDirOption = _DATA_DIR,
+) -> None:
+    """Send an event again, now, and say whether it has arrived."""
+    from genpulse.cli.webhooks import redeliver
+
+    _run(redeliver(_connection(url, key, data_dir), webhook, delivery))
 
 
 def _wanted(ids: list[str] | None, *, everything: bool, **filters: str | None) -> Wanted:

@@ -4,10 +4,14 @@ from genpulse.models.tables import (
     AssetRow,
     AttemptRow,
     CircuitRow,
+    DeliveryAttemptRow,
+    DeliveryRow,
     EventRow,
     GenerationRow,
     IdempotencyRow,
     StepRow,
+    WebhookRow,
+    WebhookSecretRow,
     metadata,
 )
 
@@ -15,9 +19,13 @@ __all__ = [
     "AssetRow",
     "AttemptRow",
     "CircuitRow",
+    "DeliveryAttemptRow",
+    "DeliveryRow",
     "EventRow",
     "GenerationRow",
     "IdempotencyRow",
     "StepRow",
+    "WebhookRow",
+    "WebhookSecretRow",
     "metadata",
 ]

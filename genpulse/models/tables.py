@@ -1,4 +1,4 @@
-"""The tables of generations and assets.
+"""The tables of generations, assets and webhooks.
 
 A generation's `version` counts its events: whoever changes the row raises it in the same update, so events of one
 generation are numbered without gaps and a reader never misses one.
@@ -9,7 +9,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Enum, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Enum,
+    ForeignKeyConstraint,
+    Index,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from genpulse.db import Json, UtcDateTime
@@ -177,6 +187,7 @@ class CircuitRow(SQLModel, table=True):
     failures: int
     opened_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     probing_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    probing_by: str | None = Field(default=None, max_length=80)
     last_error: str | None = Field(default=None, max_length=500)
 
 
@@ -236,3 +247,94 @@ class IdempotencyRow(SQLModel, table=True):
     fingerprint: str = Field(max_length=64)
     generation_id: str = Field(max_length=40)
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class WebhookRow(SQLModel, table=True):
+    """Where events go: those of all the tenant's generations, or, with a `generation_id`, those of one.
+
+    Secrets are sealed (genpulse/sealing.py). What has none of its own signs with the tenant's. The previous one signs
+    too until its time is over. `failing_since` is empty as long as the last try succeeded.
+    """
+
+    __tablename__ = "webhook"
+    __table_args__ = (
+        ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="CASCADE"),
+        Index("ix_webhook_tenant_id_generation_id_id", "tenant_id", "generation_id", "id"),
+        Index("ix_webhook_generation_id", "generation_id"),
+    )
+
+    id: str = Field(primary_key=True, max_length=40)
+    tenant_id: str = Field(max_length=64)
+    generation_id: str | None = Field(default=None, max_length=40)
+    url: str = Field(max_length=2083)
+    events: list[str] = Field(sa_column=Column(Json, nullable=False))
+    description: str = Field(default="", max_length=500)
+    secret: str | None = Field(default=None, max_length=400)
+    previous_secret: str | None = Field(default=None, max_length=400)
+    previous_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    failing_since: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    disabled_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    disabled_reason: str | None = Field(default=None, max_length=16)
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class WebhookSecretRow(SQLModel, table=True):
+    """What a tenant's webhooks that come with a request are signed with; sealed."""
+
+    __tablename__ = "webhook_secret"
+
+    tenant_id: str = Field(primary_key=True, max_length=64)
+    secret: str = Field(max_length=400)
+    previous_secret: str | None = Field(default=None, max_length=400)
+    previous_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One event for one endpoint. `payload` is text, because what is signed is bytes, the same in every try.
+
+    `round` counts how often a person asked for it again; `dispatched_at` is empty until Temporal was told of that.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        ForeignKeyConstraint(["webhook_id"], ["webhook.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(["generation_id"], ["generation.id"], ondelete="CASCADE"),
+        Index("ix_delivery_webhook_id_id", "webhook_id", "id"),
+        Index("ix_delivery_generation_id", "generation_id"),
+        Index(
+            "ix_delivery_undispatched",
+            "id",
+            postgresql_where=text("dispatched_at IS NULL"),
+            sqlite_where=text("dispatched_at IS NULL"),
+        ),
+        CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
+    )
+
+    id: str = Field(primary_key=True, max_length=40)
+    tenant_id: str = Field(max_length=64)
+    webhook_id: str = Field(max_length=40)
+    generation_id: str | None = Field(default=None, max_length=40)
+    type: str = Field(max_length=40)
+    payload: str = Field(sa_column=Column(Text, nullable=False))
+    status: str = Field(max_length=16)
+    round: int = 0
+    attempts: int = 0
+    next_attempt_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    dispatched_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+
+
+class DeliveryAttemptRow(SQLModel, table=True):
+    """One try of a delivery; while it is under way it has no duration."""
+
+    __tablename__ = "delivery_attempt"
+    __table_args__ = (ForeignKeyConstraint(["delivery_id"], ["delivery.id"], ondelete="CASCADE"),)
+
+    delivery_id: str = Field(primary_key=True, max_length=40)
+    number: int = Field(primary_key=True)
+    started_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    duration_ms: int | None = None
+    status_code: int | None = None
+    error: str | None = Field(default=None, max_length=300)
+    answer: str | None = Field(default=None, max_length=500)

@@ -114,7 +114,7 @@ class Fal(Provider):
         self._key_url = _KEYS if url == self.default_url else f"{url.rstrip('/')}/.well-known/jwks.json"
         self._keys: tuple[str, ...] = ()
         self._keys_at = float("-inf")
-        # What the result answers with is what the model failed with, long after the call was accepted.
+        # What the model failed with the result answers with, long after the call was accepted.
         self._results = Wire(self.name, url, client, headers=headers, refuse=partial(_refuse, passing=ProviderFailed))
 
     async def submit(self, call: ModelCall) -> Job:
@@ -178,7 +178,8 @@ def _refuse(answer: Answer, *, passing: type[GenPulseError]) -> GenPulseError | 
         return _failure(str(first.get("type", "")), f"{first.get('msg', 'refused')}{where}", passing)
     kind = answer.data.get("error_type") or answer.headers.get("X-Fal-Error-Type") or ""
     if kind:
-        return _failure(kind, str(detail or kind), passing)
+        # Of its platform: what became of the call the status has told, so at the result it is the asking that failed.
+        return _failure(kind, str(detail or kind), ProviderUnavailable)
     if answer.status == 403 and any(word in str(detail).lower() for word in ("balance", "locked")):
         return ProviderQuotaSpent(f"fal: {detail}")
     return ProviderAuthFailed(f"fal: {detail}") if answer.status in (401, 403) else None

@@ -48,9 +48,10 @@ async def change(session: AsyncSession, account: str, **values: Any) -> None:
     await session.execute(update(_CIRCUIT).where(_CIRCUIT.c.account == account).values(**values))
 
 
-async def claim_probe(session: AsyncSession, account: str, *, now: datetime, until: datetime) -> bool:
-    """Become the one caller that tries whether the account works again; false while another one does."""
-    free = or_(_CIRCUIT.c.probing_until.is_(None), _CIRCUIT.c.probing_until <= now)
+async def claim_probe(session: AsyncSession, account: str, call: str, *, now: datetime, until: datetime) -> bool:
+    """Have this call be the one that tries whether the account works again; false while another one does."""
+    probing_until = _CIRCUIT.c.probing_until
+    free = or_(probing_until.is_(None), probing_until <= now, _CIRCUIT.c.probing_by == call)
     statement = update(_CIRCUIT).where(_CIRCUIT.c.account == account, _CIRCUIT.c.opened_until <= now, free)
-    result = await session.execute(statement.values(probing_until=until).returning(_CIRCUIT.c.account))
+    result = await session.execute(statement.values(probing_until=until, probing_by=call).returning(_CIRCUIT.c.account))
     return result.first() is not None

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from genpulse.db import utc_now
 from genpulse.models import EventRow, GenerationRow, metadata
+from genpulse.repositories import deliveries
 from genpulse.schemas.deadletters import DeadLetterFilter
 from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus, Operation
+from genpulse.schemas.webhooks import EventFault, GenerationFacts
 
 Event = tuple[str, dict[str, Any]]
 """Type and data of an event, before it has its number."""
@@ -22,6 +24,9 @@ Event = tuple[str, dict[str, Any]]
 _GENERATION = metadata.tables[GenerationRow.__tablename__]
 _INTO_EVENT = insert(metadata.tables[EventRow.__tablename__])
 _IS_UNFINISHED = _GENERATION.c.status.not_in(FINAL)
+#: What webhooks are told of a change comes back with the change itself: no reading, which would cost all generations.
+_TOLD = [_GENERATION.c[name] for name in ("tenant_id", "version", "operation", "model", "error", "labels")]
+_MOST_TEXT = 500  # of an error, in an event
 _MAY_ENTER = {status: _GENERATION.c.status.in_(origins) for status, origins in ENTERED_FROM.items()}
 
 
@@ -106,7 +111,8 @@ async def enter(
     in_round: int | None = None,
     **values: Any,
 ) -> bool:
-    """Move a generation into `status` if it is in a state that leads there, and number the events of it.
+    """Move a generation into `status` if it is in a state that leads there, number the events of it, and have it told
+    to the webhooks that want to know.
 
     `of` and `in_round` narrow down from where. Return False, changing nothing, where it is not there; the caller
     decides whether that is an error.
@@ -121,7 +127,25 @@ async def enter(
         guards.append(_GENERATION.c.status.in_(list(of)))
     if in_round is not None:
         guards.append(_GENERATION.c.round == in_round)
-    return await _change(session, generation_id, and_(*guards), events, status=status, **stamp, **values)
+    changed = await _change(session, generation_id, and_(*guards), events, status=status, **stamp, **values)
+    if changed is None:
+        return False
+    await deliveries.announce(session, changed.tenant_id, facts_of(changed, generation_id, status))
+    return True
+
+
+def facts_of(row: Any, generation_id: str, status: GenerationStatus) -> GenerationFacts:
+    """What webhooks are told of a generation that has entered this status."""
+    error = row.error and EventFault(code=row.error["code"], message=row.error["message"][:_MOST_TEXT])
+    return GenerationFacts(
+        id=generation_id,
+        status=status,
+        version=row.version,
+        operation=row.operation,
+        model=row.model,
+        error=error,
+        metadata=row.labels,
+    )
 
 
 async def has_ended(session: AsyncSession, generation_id: str) -> bool:
@@ -132,22 +156,23 @@ async def has_ended(session: AsyncSession, generation_id: str) -> bool:
 
 async def touch(session: AsyncSession, generation_id: str, *events: Event, **values: Any) -> bool:
     """Change an unfinished generation without moving it, numbering the events. Return False if it has ended."""
-    return await _change(session, generation_id, _IS_UNFINISHED, events, **values)
+    return await _change(session, generation_id, _IS_UNFINISHED, events, **values) is not None
 
 
 async def _change(
     session: AsyncSession, generation_id: str, guard: ColumnElement[bool], events: Sequence[Event], **values: Any
-) -> bool:
+) -> Row[Any] | None:
     # The update locks the row until the transaction ends, so the numbers are taken in the order of the commits.
     query = (
         update(_GENERATION)
         .where(_GENERATION.c.id == generation_id, guard)
         .values(version=_GENERATION.c.version + len(events), **values)
-        .returning(_GENERATION.c.version)
+        .returning(*_TOLD)
     )
-    version = (await session.execute(query)).scalar_one_or_none()
-    if version is None:
-        return False
+    changed = (await session.execute(query)).one_or_none()
+    if changed is None:
+        return None
+    version: int = changed.version
     now = utc_now()
     rows = [
         {"generation_id": generation_id, "seq": seq, "type": kind, "data": data, "created_at": now}
@@ -155,7 +180,7 @@ async def _change(
     ]
     if rows:
         await session.execute(_INTO_EVENT, rows)
-    return True
+    return changed
 
 
 async def undispatched(session: AsyncSession, *, before: datetime, limit: int) -> Sequence[GenerationRow]:

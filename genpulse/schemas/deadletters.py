@@ -6,9 +6,10 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from genpulse.schemas.generations import Flag, GenerationId, Instant, ModelId, Strict
+from genpulse.schemas.generations import GenerationId, ModelId
 from genpulse.schemas.pages import Problem
 from genpulse.schemas.states import Operation
+from genpulse.schemas.strict import Flag, Instant, Strict
 
 MAX_BULK = 100
 

@@ -6,22 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    HttpUrl,
-    JsonValue,
-    Tag,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Discriminator, Field, HttpUrl, JsonValue, Tag, model_validator
 
 from genpulse.schemas.assets import Asset
 from genpulse.schemas.states import MEDIA_FIELDS, Billing, GenerationStatus, Operation, Priority, StepStatus
+from genpulse.schemas.strict import Flag, Number, Strict, Whole
+from genpulse.schemas.webhooks import RequestWebhook
 
 MAX_STEPS = 16
 MAX_DEADLINE_SECONDS = 7 * 24 * 3600
@@ -32,32 +22,6 @@ StepId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description
 ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+/[A-Za-z0-9._:-]{1,120}$", examples=["local/shapes"])]
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
-
-
-def _written_out(given: Any) -> Any:
-    if isinstance(given, int | float) or (isinstance(given, str) and "-" not in given[1:]):
-        raise PydanticCustomError("datetime_parsing", "a number is no instant")
-    return given
-
-
-#: A point in time as the document describes it. A bare number could be seconds or milliseconds, and is refused.
-Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
-
-
-def _without_point(given: Any) -> Any:
-    return int(given) if isinstance(given, float) and given.is_integer() else given
-
-
-#: Numbers and truths as JSON has them: `"64"` is a text, `true` no number, and `64.0` the same as `64`.
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_without_point)]
-Number = Annotated[float, Field(strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-
-
-class Strict(BaseModel):
-    """An input: an unknown key is an error, not ignored; infinity and NaN are no JSON and no database takes them."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class AssetRef(Strict):
@@ -158,13 +122,6 @@ class StepCreate(Strict):
     provider_options: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class WebhookCreate(Strict):
-    """Where this generation's events go."""
-
-    url: HttpUrl
-    events: list[str] = Field(default_factory=list, max_length=20)
-
-
 class GenerationCreate(Strict):
     """One model call (`model`, `operation`, `input`) or a chain (`steps`)."""
 
@@ -174,7 +131,7 @@ class GenerationCreate(Strict):
     fallbacks: list[ModelId] = Field(default_factory=list, max_length=8)
     provider_options: dict[str, JsonValue] = Field(default_factory=dict)
     steps: list[StepCreate] | None = Field(None, min_length=1, max_length=MAX_STEPS)
-    webhook: WebhookCreate | None = None
+    webhook: RequestWebhook | None = None
     adapt: Flag = True
     priority: Priority = Priority.NORMAL
     deadline_seconds: Whole = Field(DEFAULT_DEADLINE_SECONDS, ge=1, le=MAX_DEADLINE_SECONDS)

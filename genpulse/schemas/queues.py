@@ -14,7 +14,10 @@ FAKE_QUEUE = "gp-fake"
 PROVIDER_QUEUES = "gp-provider-*"
 """Stands for the queues of all clouds that there are accounts at."""
 
-QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES)
+WEBHOOK_QUEUE = "gp-webhooks"
+"""Events on their way to their receivers: many at once, each of them up to twenty seconds."""
+
+QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES, WEBHOOK_QUEUE)
 
 
 def provider_queue(cloud: str) -> str:

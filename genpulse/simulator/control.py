@@ -22,6 +22,7 @@ def mount(world: Simulator, clouds: Collection[str]) -> Mount:
         "/_control",
         routes=[
             Route("/faults/{cloud}", _refusing(control.put_faults), methods=["PUT"]),
+            Route("/faults", _refusing(control.faults)),
             Route("/faults", _refusing(control.clear_faults), methods=["DELETE"]),
             Route("/settings", _refusing(control.put_settings), methods=["PUT"]),
             Route("/reset", _refusing(control.reset), methods=["POST"]),
@@ -45,6 +46,15 @@ class Control:
             return JSONResponse({"detail": f"There is no cloud {cloud!r}; there are {', '.join(self._clouds)}."}, 404)
         self._world.faults.put(cloud, FAULTS.validate_json(await request.body()))
         return Response(status_code=204)
+
+    async def faults(self, _: Request) -> Response:
+        """Those in force by cloud, and how often each has struck."""
+        armed = self._world.faults.all()
+        shown = {
+            cloud: [one.fault.model_dump(mode="json") | {"struck": one.struck} for one in armed[cloud]]
+            for cloud in armed
+        }
+        return JSONResponse(shown)
 
     async def clear_faults(self, _: Request) -> Response:
         self._world.faults.clear()

@@ -64,6 +64,8 @@ class Exchange:
         entry = world.record.add(call, cloud=cloud.name, kind=kind, time=world.clock.now())
         delay, fault = world.faults.of_call(cloud.name, kind)
         await asyncio.sleep(delay)
+        if isinstance(fault, Hung) and fault.seconds is not None:
+            await asyncio.sleep(fault.seconds)
         response = self._instead(call, kind, fault) or _spoiled(await self._handle(route, call), fault)
         if isinstance(fault, SlowAnswer):
             await asyncio.sleep(fault.seconds)
@@ -76,8 +78,8 @@ class Exchange:
         match fault:
             case ConnectionReset():
                 return HangUp(Ending.RESET)
-            case Hung():
-                return HangUp(Ending.SILENT)
+            case Hung(seconds=seconds):
+                return HangUp(Ending.SILENT if seconds is None else Ending.CLOSED)
             case RateLimited(retry_after=seconds):
                 response = self._cloud.throttled(call).response
                 if seconds is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -20,6 +22,10 @@ class _Fault(BaseModel):
 
     times: PositiveInt | None = None
     """It strikes so often and is gone; without it, until faults are cleared."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """How many of the calls, or jobs, that it could strike it does strike: by chance, but not by another each time."""
+    seed: int = 0
+    """Begins the chance: with the same one, the n-th that it could strike is struck in every run, or in none."""
 
 
 class _CallFault(_Fault):
@@ -70,9 +76,10 @@ class ConnectionReset(_CallFault):
 
 
 class Hung(_CallFault):
-    """Nothing happens, and no answer comes until the caller gives up."""
+    """Nothing happens, and no answer comes until the caller gives up or, with `seconds`, the connection is closed."""
 
     type: Literal["hung"]
+    seconds: NonNegativeFloat | None = None
 
 
 class Malformed(_CallFault):
@@ -168,31 +175,43 @@ FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Annotated[Fault, Field(discr
 
 
 @dataclass
-class _Armed:
+class Armed:
+    """A fault in force, and what it has done."""
+
     fault: Fault
-    left: int | None
+    struck: int = 0
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.fault.seed)  # noqa: S311 - to be repeated, not to be secret
 
     @property
     def spent(self) -> bool:
-        return self.left == 0
+        return self.struck == self.fault.times
 
-    def strike(self) -> None:
-        if self.left is not None:
-            self.left -= 1
+    def strikes(self) -> bool:
+        """Whether it strikes now; asked once for each that it could strike."""
+        if self.fault.share < 1 and self._chance.random() >= self.fault.share:
+            return False
+        self.struck += 1
+        return True
 
 
 class Faults:
     """Those in force, for each cloud and for every cloud."""
 
     def __init__(self) -> None:
-        self._armed: dict[str, list[_Armed]] = {}
+        self._armed: dict[str, list[Armed]] = {}
 
     def put(self, cloud: str, faults: list[Fault]) -> None:
         """Replace those of a cloud, or those of every cloud (`*`)."""
-        self._armed[cloud] = [_Armed(fault, fault.times) for fault in faults]
+        self._armed[cloud] = [Armed(fault) for fault in faults]
 
     def clear(self) -> None:
         self._armed.clear()
+
+    def all(self) -> Mapping[str, list[Armed]]:
+        """By cloud, spent ones too."""
+        return self._armed
 
     def of_call(self, cloud: str, kind: Kind) -> tuple[float, CallFault | None]:
         """What strikes this request: a delay, and the first fault that decides how it ends."""
@@ -202,20 +221,17 @@ class Faults:
             if isinstance(fault, JobFault) or kind not in fault.kinds:
                 continue
             if isinstance(fault, Latency):
-                armed.strike()
-                delay += fault.seconds
-            elif decisive is None:
-                armed.strike()
+                delay += fault.seconds if armed.strikes() else 0.0
+            elif decisive is None and armed.strikes():
                 decisive = fault
         return delay, decisive
 
     def of_job(self, job: Job) -> None:
         """Let a new job have what is in force."""
         for armed in self._in_force(job.cloud):
-            if isinstance(armed.fault, JobFault):
-                armed.strike()
+            if isinstance(armed.fault, JobFault) and armed.strikes():
                 armed.fault.strike(job)
 
-    def _in_force(self, cloud: str) -> list[_Armed]:
+    def _in_force(self, cloud: str) -> list[Armed]:
         both = [*self._armed.get(cloud, ()), *self._armed.get(EVERY_CLOUD, ())]
         return [armed for armed in both if not armed.spent]

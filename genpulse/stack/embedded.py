@@ -48,7 +48,7 @@ _BACKGROUND = 19
 #: torch's threads must not spin while they wait, which would take the cores from everyone; and models lie on disk.
 _ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
 
-_WORKERS = {"worker": "gp-workflows,gp-provider-*,gp-fake", "worker-gpu": "gp-gpu"}
+_WORKERS = {"worker": "gp-workflows,gp-provider-*,gp-fake,gp-webhooks", "worker-gpu": "gp-gpu"}
 
 
 class EmbeddedStack:
@@ -154,10 +154,11 @@ async def embedded_stack(
     ports: Ports = Ports(),  # noqa: B008 - immutable
     environment: Mapping[str, str] | None = None,
     simulate: bool = False,
+    niceness: int = _BACKGROUND,
     report: Report = lambda _sentence: None,
 ) -> AsyncIterator[EmbeddedStack]:
     """Start the stack, wait until it is ready, and stop it at the end. With `simulate`, every cloud without
-    an account is the simulator.
+    an account is the simulator. `niceness` is that of all but the API.
 
     What is set in this process's environment, or in `environment`, wins over what the stack would choose: with a
     Temporal address of its own no server is started. Raises StackError when the stack cannot start.
@@ -172,11 +173,11 @@ async def embedded_stack(
         simulator_url = f"http://{LOOPBACK}:{ports.simulator}" if simulate else ""
         if simulate:
             settings |= all_variables(simulator_url, given)
-        specs = _specs(settings)
+        specs = _specs(settings, niceness)
         if simulate:
-            specs.append(_simulator(ports, settings))
+            specs.append(_simulator(ports, settings, niceness))
         if _ADDRESS not in given:
-            specs.append(_temporal(folder, ports, settings))
+            specs.append(_temporal(folder, ports, settings, niceness))
         stack = EmbeddedStack(folder, settings, specs, report, simulator_url=simulator_url)
         try:
             await stack.bring_up()
@@ -192,24 +193,24 @@ def _environment(folder: DataDir, ports: Ports, given: Mapping[str, str]) -> dic
     return {**defaults, **given, DATA_DIR_VARIABLE: str(folder.path), _PORT: str(ports.api)}
 
 
-def _specs(environment: Mapping[str, str]) -> list[ProcessSpec]:
+def _specs(environment: Mapping[str, str], niceness: int) -> list[ProcessSpec]:
     api = ProcessSpec(name="api", command=_genpulse("api"), environment=environment)
-    return [api, *(_worker(name, queues, environment) for name, queues in _WORKERS.items())]
+    return [api, *(_worker(name, queues, environment, niceness) for name, queues in _WORKERS.items())]
 
 
-def _worker(name: str, queues: str, environment: Mapping[str, str]) -> ProcessSpec:
+def _worker(name: str, queues: str, environment: Mapping[str, str], niceness: int) -> ProcessSpec:
     return ProcessSpec(
         name=name,
         command=_genpulse("worker", "--queues", queues),
         environment={**_ENGINE_ENVIRONMENT, **environment},
-        niceness=_BACKGROUND,
+        niceness=niceness,
         stop_seconds=_grace(environment) + _LEAVING_SECONDS,
     )
 
 
-def _simulator(ports: Ports, environment: Mapping[str, str]) -> ProcessSpec:
+def _simulator(ports: Ports, environment: Mapping[str, str], niceness: int) -> ProcessSpec:
     command = _genpulse("simulate", "--host", LOOPBACK, "--port", str(ports.simulator))
-    return ProcessSpec(name="simulator", command=command, environment=environment, niceness=_BACKGROUND)
+    return ProcessSpec(name="simulator", command=command, environment=environment, niceness=niceness)
 
 
 def _grace(environment: Mapping[str, str]) -> float:
@@ -219,7 +220,7 @@ def _grace(environment: Mapping[str, str]) -> float:
         return _DEFAULT_GRACE
 
 
-def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str]) -> ProcessSpec:
+def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str], niceness: int) -> ProcessSpec:
     command = dev_server_command(
         port=ports.temporal,
         ui_port=ports.ui,
@@ -232,7 +233,7 @@ def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str]) -> 
         name="temporal",
         command=command,
         environment={**public, DATA_DIR_VARIABLE: str(folder.path)},
-        niceness=_BACKGROUND,
+        niceness=niceness,
     )
 
 

@@ -26,12 +26,45 @@ _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class PostgresServer:
-    """A running server; every test takes its own database from it."""
+    """A server that can be stopped at once and started again on the same data; every test takes its own database."""
 
-    def __init__(self, port: int, pid: int) -> None:
-        self.port = port
-        self.pid = pid
+    def __init__(self, folder: Path, *, durable: bool) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._programs = _programs(folder)
+        self._data = _empty_data_folder(folder)
+        self._settings = () if durable else _FAST
+        self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def create(self) -> None:
+        """Make the empty data folder one of PostgreSQL's."""
+        program = self._programs / "initdb"
+        _run([program, "-D", self._data, "-U", _USER, "--auth=trust", "--encoding=UTF8", "--no-sync"])
+
+    def start(self) -> None:
+        """Start it; return once it takes connections."""
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(self._command(), stdout=output, stderr=output, **_unprivileged())
+        deadline = time.monotonic() + _START_SECONDS
+        while not _is_ready(self._data, self.pid):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """ "Fast": every session is ended; SIGTERM would wait for them."""
+        self._end(signal.SIGINT)
+
+    def stop_at_once(self) -> None:
+        """ "Immediate": nothing is flushed, no session told; the next start recovers from the log, as after a crash."""
+        self._end(signal.SIGQUIT)
 
     async def create_database(self) -> str:
         """Make an empty database and return its SQLAlchemy URL."""
@@ -51,58 +84,49 @@ class PostgresServer:
     def url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
         return f"{scheme}://{_USER}@127.0.0.1:{self.port}/{database}"
 
+    def _command(self) -> list[str | Path]:
+        settings = [
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+            *self._settings,
+        ]
+        return [self._programs / "postgres", "-D", self._data, *(f"-c{setting}" for setting in settings)]
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
 
 @contextmanager
 def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """Start a server on an empty data folder; `durable` keeps the flushing to disk that tests do without."""
     folder = Path(tempfile.mkdtemp(prefix="genpulse-postgres-"))
     try:
-        programs = _programs(folder)
-        data = _empty_data_folder(folder)
-        _run([programs / "initdb", "-D", data, "-U", _USER, "--auth=trust", "--encoding=UTF8", "--no-sync"])
-        port = free_port()
-        command = _server_command(programs, data, port, settings=() if durable else _FAST)
-        with _running(command, data, log=folder / "log") as pid:
-            yield PostgresServer(port, pid)
+        server = PostgresServer(folder, durable=durable)
+        server.create()
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _server_command(programs: Path, data: Path, port: int, *, settings: Sequence[str]) -> list[str | Path]:
-    all_settings = [
-        f"port={port}",
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "max_connections=200",
-        *settings,
-    ]
-    return [programs / "postgres", "-D", data, *(f"-c{setting}" for setting in all_settings)]
-
-
-@contextmanager
-def _running(command: Sequence[str | Path], data: Path, *, log: Path) -> Iterator[int]:
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, **_unprivileged())
+def _is_ready(data: Path, pid: int) -> bool:
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _is_ready(data):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
-            time.sleep(0.02)
-        yield server.pid
-    finally:
-        server.send_signal(signal.SIGINT)  # "fast": SIGTERM would wait for every session to end
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _is_ready(data: Path) -> bool:
-    try:
-        return (data / "postmaster.pid").read_text().splitlines()[-1].strip() == "ready"
-    except (FileNotFoundError, IndexError):
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        return int(lines[0]) == pid and lines[-1].strip() == "ready"
+    except (FileNotFoundError, IndexError, ValueError):
         return False
 
 

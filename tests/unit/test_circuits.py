@@ -71,20 +71,22 @@ async def test_failures_that_come_at_once_are_all_counted(circuits: Circuits) ->
 
 async def test_one_at_a_time_probes(circuits: Circuits, database: Database) -> None:
     await opened(circuits)
-    assert not await circuits.probe("kling"), "nobody does while it is open"
+    assert not await circuits.probe("kling", "call"), "nobody does while it is open"
     await pass_time(database)
     assert (await circuits.of("kling")).state == "half_open"
-    assert sorted(await asyncio.gather(*(circuits.probe("kling") for _ in range(5)))) == [False] * 4 + [True]
+    assert sorted(await asyncio.gather(*(circuits.probe("kling", f"call-{n}") for n in range(5)))) == [False] * 4 + [
+        True
+    ]
 
 
 async def test_a_probe_closes_it_or_opens_it_anew(circuits: Circuits, database: Database) -> None:
     await opened(circuits)
     await pass_time(database)
-    assert await circuits.probe("kling")
+    assert await circuits.probe("kling", "call")
     await circuits.failed("kling", "still down")
     assert (await circuits.of("kling")).state == "open"
     await pass_time(database)
-    assert await circuits.probe("kling")
+    assert await circuits.probe("kling", "call")
     await circuits.worked("kling")
     assert ((await circuits.of("kling")).state, (await circuits.of("kling")).failures) == ("closed", 0)
 
@@ -92,10 +94,18 @@ async def test_a_probe_closes_it_or_opens_it_anew(circuits: Circuits, database: 
 async def test_a_probe_that_was_lost_does_not_block_the_account(circuits: Circuits, database: Database) -> None:
     await opened(circuits)
     await pass_time(database)
-    assert await circuits.probe("kling")
+    assert await circuits.probe("kling", "call")
     async with database.transaction() as session:
         await rows.change(session, "kling", probing_until=utc_now() - timedelta(seconds=1))
-    assert await circuits.probe("kling")
+    assert await circuits.probe("kling", "call")
+
+
+async def test_a_call_whose_worker_died_goes_on_with_its_probe(circuits: Circuits, database: Database) -> None:
+    await opened(circuits)
+    await pass_time(database)
+    assert await circuits.probe("kling", "call")
+    assert not await circuits.probe("kling", "another")
+    assert await circuits.probe("kling", "call")
 
 
 async def test_a_long_error_is_cut(circuits: Circuits) -> None:

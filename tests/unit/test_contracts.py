@@ -14,6 +14,7 @@ from genpulse.ids import is_id, new_id
 from genpulse.schemas.deadletters import BulkRetry, DeadLetterFilter
 from genpulse.schemas.generations import GenerationCreate, GenerationInput, StepCreate, StepRef
 from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus
+from genpulse.schemas.webhooks import SecretRotation, WebhookUpdate
 from genpulse.settings import Settings
 from genpulse.submissions import fingerprint
 
@@ -104,7 +105,19 @@ def _is_refused(model: type[BaseModel], name: str, value: Any) -> bool:
     return False
 
 
-@pytest.mark.parametrize("model", [GenerationInput, GenerationCreate, StepCreate, StepRef, DeadLetterFilter, BulkRetry])
+@pytest.mark.parametrize(
+    "model",
+    [
+        GenerationInput,
+        GenerationCreate,
+        StepCreate,
+        StepRef,
+        DeadLetterFilter,
+        BulkRetry,
+        WebhookUpdate,
+        SecretRotation,
+    ],
+)
 def test_a_value_of_another_type_is_refused_and_not_converted(model: type[BaseModel]) -> None:
     taken = []
     for name, types in _documented(model).items():

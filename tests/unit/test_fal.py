@@ -237,6 +237,14 @@ async def test_a_request_that_fails(world: World[Fal], code: str, kind: type[Gen
     assert type(await world.refused(call())) is kind
 
 
+async def test_a_result_that_cannot_be_asked_for_now_is_asked_for_again(world: World[Fal]) -> None:
+    job = await world.account().submit(call())
+    world.fault(type="server_error", kinds=["result"], times=1)
+    with pytest.raises(ProviderUnavailable):
+        await world.account().poll(job, call())
+    assert isinstance(await world.account().poll(job, call()), Finished)
+
+
 @pytest.mark.parametrize(
     ("flags", "blocked"), [([True, True], True), ([True, False], False), ([], False), (None, False)]
 )

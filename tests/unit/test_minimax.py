@@ -555,8 +555,18 @@ async def test_a_callback_comes_after_a_challenge(model: str, last: str) -> None
     assert job.id in {final.get("id"), final.get("task_id")}
 
 
-async def test_a_receiver_that_fails_the_challenge_gets_no_task() -> None:
-    async with simulated(Simulated, Minimax, callbacks=receiver([], echo=False)) as world:
-        with pytest.raises(ProviderRejected, match="challenge"):
-            await world.account().submit(call("MiniMax-H3", callback_url="https://us.example/x"))
+async def test_where_our_address_fails_the_challenge_there_are_no_callbacks() -> None:
+    told: list[Any] = []
+    async with simulated(Simulated, Minimax, callbacks=receiver(told, echo=False)) as world:
+        await world.account().submit(call("MiniMax-H3", callback_url="https://us.example/x"))
+        (job,) = world.simulator.find_jobs()
+        assert job.callback_url is None
+        assert [set(one) for one in told] == [{"challenge"}]
+
+
+async def test_what_is_refused_for_another_reason_stays_refused() -> None:
+    async with simulated(Simulated, Minimax, callbacks=receiver([], echo=True)) as world:
+        wrong = call("MiniMax-H3", callback_url="https://us.example/x", options={"resolution": "9999p"})
+        with pytest.raises(ProviderRejected):
+            await world.account().submit(wrong)
         assert world.simulator.find_jobs() == []

@@ -433,6 +433,34 @@ async def test_broken_connection_leaves_no_job(world: World, fault: str, error: 
     assert await world.count("lost") == 0
 
 
+async def test_a_hung_call_may_be_cut_off(world: World) -> None:
+    await world.faults({"type": "hung", "seconds": 0.01})
+    with pytest.raises(httpx.RemoteProtocolError):
+        await world.submit("lost")
+    assert await world.count("lost") == 0
+
+
+async def test_a_share_of_the_calls_is_struck_and_the_same_one_again(world: World) -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        await world.faults({"type": "rate_limited", "share": 0.25, "seed": seed})
+        runs.append([(await world.submit()).status_code for _ in range(200)])
+        struck = (await world.client.get("/_control/faults")).json()["*"][0]["struck"]
+        assert struck == runs[-1].count(429)
+        assert 20 < struck < 80
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+async def test_a_share_of_the_jobs_is_struck(world: World) -> None:
+    await world.faults({"type": "stuck", "share": 0.5})
+    for _ in range(40):
+        await world.submit()
+    stuck = [job.stuck for job in world.simulator.jobs.values()].count(True)
+    assert 5 < stuck < 35
+    assert (await world.client.get("/_control/faults")).json()["*"][0]["struck"] == stuck
+
+
 async def test_malformed_body(world: World) -> None:
     await world.faults({"type": "malformed"})
     answer = await world.submit("cut")
@@ -705,6 +733,7 @@ async def test_jobs_are_counted_by_prompt_and_cloud(world: World) -> None:
         ("faults/fal", [{"type": "nonsense"}], [0]),
         ("faults/fal", [{"type": "stuck", "kinds": ["poll"]}], [0, "stuck", "kinds"]),
         ("faults/fal", [{"type": "server_error", "status": 99}], [0, "server_error", "status"]),
+        ("faults/fal", [{"type": "stuck", "share": 0}], [0, "stuck", "share"]),
         ("faults/fal", {}, []),
         ("settings", {"speed": 0}, ["speed"]),
         ("settings", {"colour": "red"}, ["colour"]),

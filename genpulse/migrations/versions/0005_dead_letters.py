@@ -1,4 +1,4 @@
-"""Dead letters that a person retries or discards, and what a cloud bills for an attempt that came to nothing."""
+"""Dead letters and what a person decides; what a cloud bills for an attempt that came to nothing; who probes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("generation", sa.Column("resolution", sa.JSON().with_variant(JSONB(), "postgresql")))
     op.add_column("generation", sa.Column("resolution_sent_at", sa.DateTime(timezone=True)))
     op.add_column("attempt", sa.Column("round", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("circuit", sa.Column("probing_by", sa.String(80)))
     op.add_column("attempt", sa.Column("billing", sa.String(16)))
     op.create_index(
         "ix_generation_resolution_unsent", "generation", ["id"], postgresql_where=UNSENT, sqlite_where=UNSENT
@@ -29,6 +30,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_generation_resolution_unsent", table_name="generation")
+    op.drop_column("circuit", "probing_by")
     for column in ("billing", "round"):
         op.drop_column("attempt", column)
     for column in ("resolution_sent_at", "resolution", "kept_until", "parked_at", "round"):

@@ -60,7 +60,7 @@ class Minimax(Provider):
         body = body_of(call, wire)
         if wire.product in _TASKS:
             path, handle = _TASKS[wire.product]
-            return Job(id=(await self._wire.pay("POST", path, Created, json=body)).task_id, handle=handle)
+            return Job(id=(await self._created(path, body)).task_id, handle=handle)
         match wire.product:
             case Product.IMAGE:
                 return _pictures(await self._made("/v1/image_generation", Images, body))
@@ -72,6 +72,18 @@ class Minimax(Provider):
             case Product.MUSIC:
                 return _music(await self._made("/v1/music_generation", Music, body))
         return _speech(await self._made("/v1/t2a_v2", Speech, body))
+
+    async def _created(self, path: str, body: dict[str, Any]) -> Created:
+        """A task. One that is refused is tried without callbacks, too.
+
+        MiniMax refuses it where our address does not answer in time, as while our API restarts: then it is polled for.
+        """
+        try:
+            return await self._wire.pay("POST", path, Created, json=body)
+        except ProviderRejected:
+            if body.pop("callback_url", None) is None:
+                raise
+            return await self._wire.pay("POST", path, Created, json=body)
 
     async def _made(self, path: str, into: type[Read], body: Mapping[str, Any]) -> Read:
         return await self._wire.pay("POST", path, into, json=body, timeout=_PATIENCE)

@@ -1,0 +1,1 @@
+"""Webhooks out: signed as Standard Webhooks, sent through the address guard, tried for days."""
