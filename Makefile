@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-all faults cover matrix lint imports type fmt bench train score wheel lock clean
+.PHONY: help setup demo up test test-all faults cover matrix histories openapi lint imports type fmt bench train score wheel lock clean
 
 help: ## this list
 	@tab=$$(printf '\t'); sed -n "s/^\([a-z-]*\):.*## \(.*\)/  make \1$$tab\2/p" $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ cover: setup ## the tests with a coverage report
 matrix: setup ## run every model and every fault, and write the tables of docs/providers.md
 	@GENPULSE_WRITE_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/test_matrix.py \
 	  tests/workflows/test_matrix.py tests/faults/test_paid_once.py
+
+histories: setup ## act out every path of every workflow, and record the histories that the replay tests read
+	@$(BIN)/python -m pytest -n 0 tests/replay/record.py
+
+openapi: setup ## put the OpenAPI document to the test on both databases, 200 examples for each operation
+	@GENPULSE_OPENAPI_EXAMPLES=200 $(BIN)/python -m pytest -n 0 -s tests/contract/test_openapi.py
 
 lint: setup ## style, spelling, dependencies
 	@$(BIN)/ruff format --check .

@@ -20,7 +20,8 @@ from functools import partial
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.delivery import DeliveryActivities
@@ -102,7 +103,7 @@ async def run_worker(settings: Settings, queues: Sequence[str]) -> None:
             await stack.enter_async_context(build(client))
         gc.collect()
         gc.freeze()  # as in the API: collections need not walk what stays
-        log.info("worker.ready", queues=list(queues))
+        log.info("worker.ready", queues=list(queues), version=_version(settings))
         await stop.wait()
         log.info("worker.stopping", queues=list(queues))
     log.info("worker.stopped", queues=list(queues))
@@ -209,7 +210,29 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
         workflow_runner=SandboxedWorkflowRunner() if services.settings.worker.sandbox else UnsandboxedWorkflowRunner(),
         max_cached_workflows=2000,
         graceful_shutdown_timeout=grace,
+        deployment_config=deployment(services.settings),
     )
+
+
+def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Which version of the workflows' code this is; for workers that run workflows, and for them alone.
+
+    A run ends on the version on which it began (docs/decisions/0010-versions-of-workflows.md). Activities have no
+    version: the steps of all runs go to whoever has the device or the account.
+    """
+    if not settings.worker.deployment_name:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(settings.worker.deployment_name, settings.worker.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.PINNED,
+    )
+
+
+def _version(settings: Settings) -> str | None:
+    """As Temporal's commands and lists name it."""
+    worker = settings.worker
+    return f"{worker.deployment_name}:{worker.build_id}" if worker.deployment_name else None
 
 
 async def _webhook_builder(services: Services, grace: timedelta, stack: AsyncExitStack) -> WorkerBuilder:

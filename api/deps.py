@@ -13,7 +13,7 @@ from api import headers
 from api.services import Services
 from genpulse.db import utc_now
 from genpulse.errors import InvalidInput
-from genpulse.ids import Prefix, is_id
+from genpulse.ids import Prefix, id_form, is_id
 from genpulse.security import Caller, Scope
 from genpulse.signing import link_expiry
 from genpulse.views import Views
@@ -60,6 +60,7 @@ async def _idempotency_key(
         Header(
             alias="Idempotency-Key",
             description="The same key with the same body answers with the same generation",
+            json_schema_extra={"pattern": headers.IDEMPOTENCY_KEY_FORM},
         ),
     ] = None,
 ) -> str | None:
@@ -84,10 +85,14 @@ class Cursor:
 
 def cursor_of(prefix: Prefix) -> Callable[..., Awaitable[Cursor]]:
     """Page parameters of a list of objects with such ids."""
+    # Not in the annotation, where the framework could not see `prefix`.
+    no_id = Query(
+        None, description="Id of the last entry of the page before", json_schema_extra={"pattern": id_form(prefix)}
+    )
 
     async def cursor(
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Entries at most")] = 20,
-        starting_after: Annotated[str | None, Query(description="Id of the last entry of the page before")] = None,
+        starting_after: str | None = no_id,
     ) -> Cursor:
         if starting_after is not None and not is_id(prefix, starting_after):
             raise InvalidInput(

@@ -10,6 +10,8 @@ from genpulse.ids import new_id
 
 MAX_WAIT_SECONDS = 60
 MAX_IDEMPOTENCY_KEY = 255
+#: For the document: what `idempotency_key` takes. Bare, with a quote at one end only, which is part of it, or quoted.
+IDEMPOTENCY_KEY_FORM = r'^([!#-~][!-~]{0,254}|"|"[!-~]{0,253}[!#-~]|"[!-~]{1,255}")$'
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")

@@ -30,6 +30,11 @@ def _id(prefix: Prefix, milliseconds: int, rest: int) -> str:
     return f"{prefix}_{body}"
 
 
+def id_form(prefix: Prefix) -> str:
+    """The pattern of ids of that kind."""
+    return f"^{prefix}_[{_ALPHABET}]{{{_LENGTH}}}$"
+
+
 def is_id(prefix: Prefix, text: str) -> bool:
     """Tell whether `text` has the form of an id of that kind; a cheap check before the database is asked."""
     kind, _, body = text.partition("_")

@@ -120,11 +120,21 @@ class UploadSettings(Group):
 
 
 class WorkerSettings(Group):
+    deployment_name: str = Field(
+        "", pattern=r"^[\w-]*$", description="Deployment that workers of workflows belong to; empty: no versions"
+    )
+    build_id: str = Field("", pattern=r"^[\w.+-]*$", description="Version of that deployment; goes with the name")
     graceful_seconds: float = Field(30, ge=0, description="Time that running steps get to finish at shutdown")
     sandbox: bool = Field(True, description="Run workflow code in Temporal's sandbox")
     provider_concurrency: int = Field(100, ge=1, description="Calls to clouds under way at once")
     fake_concurrency: int = Field(50, ge=1, description="Steps of `local/fake` at once (load tests)")
     webhook_concurrency: int = Field(100, ge=1, description="Events on their way to receivers at once")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.deployment_name) is not bool(self.build_id):
+            raise ValueError("GENPULSE_WORKER__DEPLOYMENT_NAME and GENPULSE_WORKER__BUILD_ID go together")
+        return self
 
 
 class BudgetSettings(Group):

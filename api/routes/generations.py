@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
-from pydantic import AwareDatetime, BaseModel, Field, SkipValidation, ValidationError
+from pydantic import BaseModel, Field, SkipValidation, ValidationError
 
 from api import openapi, problems
 from api.deps import (
@@ -31,6 +31,7 @@ from genpulse.repositories import generations
 from genpulse.schemas.generations import Generation, GenerationCreate
 from genpulse.schemas.pages import Page, Problem
 from genpulse.schemas.states import FINAL, GenerationStatus, Operation
+from genpulse.schemas.strict import Instant
 from genpulse.submissions import request_cancel
 from genpulse.views import find_generation, load_parts
 
@@ -40,6 +41,7 @@ _CANCELING = Failpoint("api.cancel")
 
 _POLL_SECONDS = "2"
 _JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
+_EVENT_NUMBER: dict[str, Any] = {"pattern": "^[0-9]{0,9}$"}
 _EVENTS = {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
 router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
@@ -118,7 +120,7 @@ async def list_generations(
     model: Annotated[str | None, Query(max_length=160, examples=["local/shapes"])] = None,
     operation: Annotated[Operation | None, Query()] = None,
     error_code: Annotated[str | None, Query(max_length=40, examples=["provider_unavailable"])] = None,
-    created_after: Annotated[AwareDatetime | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
+    created_after: Annotated[Instant | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
 ) -> Page[Generation]:
     """The tenant's generations, newest first."""
     async with services.database.reading() as session:
@@ -180,8 +182,13 @@ async def watch_generation(
     services: ServicesDep,
     caller: Reader,
     views: ViewsDep,
-    last_event_id: Annotated[str, Query(description="As the header Last-Event-ID, where none can be sent")] = "",
-    resumed: Annotated[str, Header(alias="Last-Event-ID", description="Go on after this event")] = "",
+    last_event_id: Annotated[
+        str,
+        Query(description="As the header Last-Event-ID, where none can be sent", json_schema_extra=_EVENT_NUMBER),
+    ] = "",
+    resumed: Annotated[
+        str, Header(alias="Last-Event-ID", description="Go on after this event", json_schema_extra=_EVENT_NUMBER)
+    ] = "",
 ) -> Response:
     """Server-sent events: `status`, `progress`, `attempt`, `output`, `done`. Ends after `done`."""
     seen = _event_number(resumed or last_event_id)

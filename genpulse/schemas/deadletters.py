@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from genpulse.schemas.generations import GenerationId, ModelId
 from genpulse.schemas.pages import Problem
 from genpulse.schemas.states import Operation
-from genpulse.schemas.strict import Strict
+from genpulse.schemas.strict import Flag, Instant, Strict
 
 MAX_BULK = 100
 
@@ -28,9 +28,9 @@ class DeadLetterFilter(Strict):
     operation: Operation | None = None
     provider: str | None = Field(None, max_length=40, description="Provider that the error names")
     code: str | None = Field(None, max_length=40, description="Code of the error", examples=["provider_unavailable"])
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
-    parked_before: AwareDatetime | None = Field(
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    parked_before: Instant | None = Field(
         None, description="Became a dead letter before then: with the `as_of` of a preview, what it has shown"
     )
 
@@ -39,7 +39,7 @@ class BulkDiscard(Strict):
     """Dead letters to end. With `preview` nothing happens; `starting_after` goes on behind the last one seen."""
 
     filter: DeadLetterFilter = Field(default_factory=DeadLetterFilter)
-    preview: bool = False
+    preview: Flag = False
     starting_after: GenerationId | None = None
 
 

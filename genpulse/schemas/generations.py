@@ -10,7 +10,7 @@ from pydantic import BaseModel, Discriminator, Field, HttpUrl, JsonValue, Tag, m
 
 from genpulse.schemas.assets import Asset
 from genpulse.schemas.states import MEDIA_FIELDS, Billing, GenerationStatus, Operation, Priority, StepStatus
-from genpulse.schemas.strict import Strict
+from genpulse.schemas.strict import Flag, Number, Strict, Whole
 from genpulse.schemas.webhooks import RequestWebhook
 
 MAX_STEPS = 16
@@ -46,7 +46,7 @@ class StepRef(Strict):
     """An output of an earlier step of the same chain."""
 
     step: str
-    output: int = Field(0, ge=0)
+    output: Whole = Field(0, ge=0)
 
 
 def _media_form(value: Any) -> str | None:
@@ -79,19 +79,19 @@ class GenerationInput(Strict):
     reference_images: list[MediaInput] | None = Field(None, max_length=16)
     video: MediaInput | None = None
     mask: MediaInput | None = None
-    audio: MediaInput | bool | None = None
-    width: int | None = Field(None, ge=1, le=16384)
-    height: int | None = Field(None, ge=1, le=16384)
+    audio: MediaInput | Flag | None = None
+    width: Whole | None = Field(None, ge=1, le=16384)
+    height: Whole | None = Field(None, ge=1, le=16384)
     aspect_ratio: str | None = Field(None, pattern=r"^[1-9]\d{0,4}:[1-9]\d{0,4}$")
     resolution: str | None = Field(None, max_length=20)
-    count: int | None = Field(None, ge=1, le=100)
-    seed: int | None = Field(None, ge=0, le=2**63 - 1)
-    steps: int | None = Field(None, ge=1, le=1000)
-    guidance: float | None = Field(None, ge=0, le=100)
-    strength: float | None = Field(None, ge=0, le=1)
-    duration: float | None = Field(None, gt=0, le=3600)
-    fps: float | None = Field(None, gt=0, le=240)
-    scale: float | None = Field(None, ge=1, le=16)
+    count: Whole | None = Field(None, ge=1, le=100)
+    seed: Whole | None = Field(None, ge=0, le=2**63 - 1)
+    steps: Whole | None = Field(None, ge=1, le=1000)
+    guidance: Number | None = Field(None, ge=0, le=100)
+    strength: Number | None = Field(None, ge=0, le=1)
+    duration: Number | None = Field(None, gt=0, le=3600)
+    fps: Number | None = Field(None, gt=0, le=240)
+    scale: Number | None = Field(None, ge=1, le=16)
     voice: str | None = Field(None, max_length=200)
     workflow: dict[str, JsonValue] | None = None
     workflow_inputs: dict[str, JsonValue] | None = None
@@ -132,16 +132,16 @@ class GenerationCreate(Strict):
     provider_options: dict[str, JsonValue] = Field(default_factory=dict)
     steps: list[StepCreate] | None = Field(None, min_length=1, max_length=MAX_STEPS)
     webhook: RequestWebhook | None = None
-    adapt: bool = True
+    adapt: Flag = True
     priority: Priority = Priority.NORMAL
-    deadline_seconds: int = Field(DEFAULT_DEADLINE_SECONDS, ge=1, le=MAX_DEADLINE_SECONDS)
-    start_seconds: int | None = Field(
+    deadline_seconds: Whole = Field(DEFAULT_DEADLINE_SECONDS, ge=1, le=MAX_DEADLINE_SECONDS)
+    start_seconds: Whole | None = Field(
         None,
         ge=1,
         le=MAX_DEADLINE_SECONDS,
         description="How long a step may wait for its turn; then a fallback takes it",
     )
-    run_seconds: int | None = Field(
+    run_seconds: Whole | None = Field(
         None, ge=1, le=MAX_DEADLINE_SECONDS, description="How long a step may take once it has begun"
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=50)

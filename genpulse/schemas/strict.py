@@ -1,8 +1,30 @@
-"""The base of everything that callers send."""
+"""The base of everything that callers send, and values that are taken for what they are and nothing else."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+def _written_out(given: Any) -> Any:
+    if isinstance(given, int | float) or (isinstance(given, str) and "-" not in given[1:]):
+        raise PydanticCustomError("datetime_parsing", "a number is no instant")
+    return given
+
+
+def _without_point(given: Any) -> Any:
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+#: A point in time as the document describes it. A bare number could be seconds or milliseconds, and is refused.
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+
+#: Numbers and truths as JSON has them: `"64"` is a text, `true` no number, and `64.0` the same as `64`.
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_without_point)]
+Number = Annotated[float, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 class Strict(BaseModel):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr
 
 from genpulse.schemas.states import GenerationStatus, Operation
-from genpulse.schemas.strict import Strict
+from genpulse.schemas.strict import Flag, Strict, Whole
 
 MAX_WEBHOOKS = 20
 MAX_OVERLAP_SECONDS = 7 * 24 * 3600
@@ -106,14 +106,14 @@ class WebhookUpdate(Strict):
     url: HttpUrl | None = None
     events: list[WebhookEvent] | None = Field(None, max_length=20)
     description: str | None = Field(None, max_length=500)
-    enabled: bool | None = None
+    enabled: Flag | None = None
 
 
 class SecretRotation(Strict):
     """A new secret, made if left out. Until the overlap is over the former one signs too."""
 
     secret: SigningSecret | None = Field(None, exclude=True)
-    overlap_seconds: int = Field(DEFAULT_OVERLAP_SECONDS, ge=0, le=MAX_OVERLAP_SECONDS)
+    overlap_seconds: Whole = Field(DEFAULT_OVERLAP_SECONDS, ge=0, le=MAX_OVERLAP_SECONDS)
 
 
 # What callers get -----------------------------------------------------------------------------------------------------

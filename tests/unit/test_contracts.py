@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from genpulse import errors
 from genpulse.ids import is_id, new_id
-from genpulse.schemas.generations import GenerationCreate
+from genpulse.schemas.deadletters import BulkRetry, DeadLetterFilter
+from genpulse.schemas.generations import GenerationCreate, GenerationInput, StepCreate, StepRef
 from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus
+from genpulse.schemas.webhooks import SecretRotation, WebhookUpdate
 from genpulse.settings import Settings
 from genpulse.submissions import fingerprint
 
@@ -72,3 +77,55 @@ def test_nested_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     settings = Settings()
     assert settings.providers["kling"].base_url == "http://127.0.0.1:9"
     assert settings.engine.models["mine"].native.width == 1024
+
+
+# Types --------------------------------------------------------------------------------------------------------------
+
+_OF_TYPE: dict[str, Any] = {"string": "7", "integer": 7, "number": 7.5, "boolean": True, "array": [], "object": {}}
+
+
+def _documented(model: type[BaseModel]) -> dict[str, set[str]]:
+    """The JSON types that the schema of a model gives for each field."""
+    schema = model.model_json_schema()
+
+    def types(node: dict[str, Any]) -> set[str]:
+        if "$ref" in node:
+            return types(schema["$defs"][node["$ref"].rpartition("/")[2]])
+        own = {node["type"]} if "type" in node else set()
+        return own.union(*(types(one) for one in node.get("anyOf", node.get("oneOf", []))))
+
+    return {name: types(field) for name, field in schema["properties"].items()}
+
+
+def _is_refused(model: type[BaseModel], name: str, value: Any) -> bool:
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        return any(one["loc"][:1] == (name,) for one in error.errors())
+    return False
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GenerationInput,
+        GenerationCreate,
+        StepCreate,
+        StepRef,
+        DeadLetterFilter,
+        BulkRetry,
+        WebhookUpdate,
+        SecretRotation,
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_not_converted(model: type[BaseModel]) -> None:
+    taken = []
+    for name, types in _documented(model).items():
+        allowed = types | ({"integer"} if "number" in types else set())
+        taken += [(name, one) for one in _OF_TYPE.keys() - allowed if not _is_refused(model, name, _OF_TYPE[one])]
+    assert taken == []
+
+
+@pytest.mark.parametrize("written", [64, 64.0])
+def test_a_whole_number_may_be_written_with_a_point(written: float) -> None:
+    assert GenerationInput.model_validate({"width": written}).width == 64

@@ -81,7 +81,7 @@ def test_a_media_input_of_no_form_hears_the_forms(value):
         (
             {"deadline_seconds": 1.5},
             "/deadline_seconds",
-            "`deadline_seconds` must be a whole number, without a fraction.",
+            "`deadline_seconds` must be a whole number, without quotes or a fraction.",
         ),
         ({"adapt": "perhaps"}, "/adapt", "`adapt` must be true or false."),
         ({"metadata": {"a": "x" * 513}}, "/metadata/a", "`metadata.a` has at most 512 characters; shorten it."),
