@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.security import HTTPBearer
+from pydantic import AfterValidator, AwareDatetime
 
 from api import headers
 from api.services import Services
@@ -99,6 +101,13 @@ def cursor_of(prefix: Prefix) -> Callable[..., Awaitable[Cursor]]:
     return cursor
 
 
+def _in_utc(given: datetime) -> datetime:
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be an instant between the years 1 and 9999") from None
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 Reader = Annotated[Caller, Depends(_caller_with(Scope.READ))]
 Maker = Annotated[Caller, Depends(_caller_with(Scope.GENERATE))]
@@ -107,5 +116,7 @@ ViewsDep = Annotated[Views, Depends(_views)]
 RequestId = Annotated[str, Depends(_request_id)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 Wait = Annotated[int, Depends(_wait)]
+#: In UTC, where the very first and last hours of the calendar are none.
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 GenerationId = Annotated[str, Path(description="Id of a generation", examples=["gen_01k9d2x8f6v3q7m5r0ha4tjwbe"])]
 AssetId = Annotated[str, Path(description="Id of an asset", examples=["ast_01k9d2x8f6v3q7m5r0ha4tjwbe"])]

@@ -34,6 +34,7 @@ _MAX_FIELDS = 20
 #: Of what callers have written, names above all, an answer repeats no more than helps to find it.
 _MAX_NAME = 100
 _MAX_DETAIL = 2000
+_MAX_PATH = 500
 _RETRY_SECONDS = 2
 #: Codes of errors that are HTTP's own and have no class: status and meaning.
 HTTP_MEANINGS = {
@@ -185,7 +186,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 def _occurrence(request: Request) -> Occurrence:
-    return Occurrence(request.url.path, request.state.request_id)
+    return Occurrence(_cut(request.scope["path"], _MAX_PATH), request.state.request_id)
 
 
 def _problem(

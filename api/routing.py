@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request, Response, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from api.bodies import read_json
 from api.services import Services
@@ -26,6 +27,7 @@ class OpenRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             await self._admit(request)
+            _refuse_nul(request)
             _refuse_unknown(request, known)
             if self.body_field is not None:
                 services: Services = request.app.state.services
@@ -68,6 +70,15 @@ def caller_of(request: Request) -> Caller:
     services: Services = request.app.state.services
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     return services.keys.identify(secret.strip() if scheme.lower() == "bearer" and secret else None)
+
+
+def _refuse_nul(request: Request) -> None:
+    """No id and no value has that character, and one of the databases cannot even be asked for it."""
+    if "\0" in request.scope["path"]:
+        raise HTTPException(404)
+    for name, value in request.query_params.multi_items():
+        if "\0" in value:
+            raise InvalidInput(f"`{name}` holds the character \\u0000; remove it.", field=name)
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
-from pydantic import AwareDatetime, BaseModel, Field, SkipValidation, ValidationError
+from pydantic import BaseModel, Field, SkipValidation, ValidationError
 
 from api import openapi, problems
 from api.deps import (
     Cursor,
     GenerationId,
     IdempotencyKey,
+    Instant,
     Maker,
     Reader,
     RequestId,
@@ -114,7 +115,7 @@ async def list_generations(
     status: Annotated[GenerationStatus | None, Query()] = None,
     model: Annotated[str | None, Query(max_length=160, examples=["local/shapes"])] = None,
     operation: Annotated[Operation | None, Query()] = None,
-    created_after: Annotated[AwareDatetime | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
+    created_after: Annotated[Instant | None, Query(examples=["2026-01-31T12:00:00Z"])] = None,
 ) -> Page[Generation]:
     """The tenant's generations, newest first."""
     async with services.database.reading() as session:

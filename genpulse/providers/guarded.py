@@ -1,4 +1,4 @@
-"""Between us and the client of a cloud: what a cloud says is neither believed to be short nor to be discreet.
+"""Between us and the client of a cloud: what a cloud says is bounded, and never tells our keys.
 
 Error messages of clouds quote what they were sent, at times the key itself; they end in rows, histories, logs and
 answers to callers. Everything a client returns or raises passes here.
@@ -48,30 +48,30 @@ class GuardedProvider:
         return self._provider.can_find(call)
 
     async def submit(self, call: ModelCall) -> Job | Finished:
-        with self._discreet():
+        with self._without_secrets():
             answer = await self._provider.submit(call)
         return self._job(answer) if isinstance(answer, Job) else self._finished(answer)
 
     async def poll(self, job: Job, call: ModelCall) -> Pending | Finished:
-        with self._discreet():
+        with self._without_secrets():
             state = await self._provider.poll(job, call)
         return state if isinstance(state, Pending) else self._finished(state)
 
     async def cancel(self, job: Job) -> None:
-        with self._discreet():
+        with self._without_secrets():
             await self._provider.cancel(job)
 
     async def find(self, call: ModelCall, *, sent_at: datetime) -> Job | None:
-        with self._discreet():
+        with self._without_secrets():
             job = await self._provider.find(call, sent_at=sent_at)
         return None if job is None else self._job(job)
 
     async def verify_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
-        with self._discreet():
+        with self._without_secrets():
             await self._provider.verify_callback(headers, body, now=now)
 
     @contextmanager
-    def _discreet(self) -> Iterator[None]:
+    def _without_secrets(self) -> Iterator[None]:
         try:
             yield
         except UnsafeUrl as error:
