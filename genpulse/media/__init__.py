@@ -25,8 +25,9 @@ def is_quick(path: Path) -> bool:
 
     A few kilobytes may unpack to a hundred megabytes, and a short video may have many frames.
     """
-    if path.stat().st_size > _QUICK_BYTES:
-        return False
+    size = path.stat().st_size
+    if not 0 < size <= _QUICK_BYTES:
+        return size == 0
     try:
         form = sniff(path)
     except MediaRejected:
