@@ -16,8 +16,7 @@ from typing import Any
 
 from genpulse.errors import GenPulseError, OutcomeUnknown, ProviderFailed, UnsafeUrl
 from genpulse.providers.base import Finished, Job, ModelCall, Pending, Provider
-
-HIDDEN = "[hidden]"
+from genpulse.redaction import Redactor
 
 _MOST_TEXT = 500
 _MOST_FACT = 20_000  # a prompt as the cloud has rewritten it
@@ -26,8 +25,6 @@ _MOST_NUMBERS = 64
 _MOST_ID = 255  # as the database keeps them
 _MOST_LINK = 4096
 _LARGEST = 2**63
-#: No credential is shorter; a region or the number of a project is, and may well be said.
-_LEAST_SECRET = 8
 #: No database keeps NUL, and no log wants the others.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -38,8 +35,7 @@ class GuardedProvider:
     def __init__(self, provider: Provider, secrets: Iterable[str]) -> None:
         self.name = provider.name
         self._provider = provider
-        # Longer ones first: one may be a part of another.
-        self._secrets = sorted({one for one in secrets if len(one) >= _LEAST_SECRET}, key=len, reverse=True)
+        self._redactor = Redactor(secrets)
 
     def remembers_key(self, call: ModelCall) -> bool:
         return self._provider.remembers_key(call)
@@ -106,9 +102,7 @@ class GuardedProvider:
         return self._said(value, most) if isinstance(value, str) else value
 
     def _said(self, text: str, most: int = _MOST_TEXT) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        text = _CONTROLS.sub(" ", text)
+        text = _CONTROLS.sub(" ", self._redactor.text(text))
         return text if len(text) <= most else f"{text[:most]}…"
 
 
