@@ -12,8 +12,11 @@ from fastapi import FastAPI
 
 from api import openapi, problems
 from api.context import QUIET_PATHS, RequestContext
+from api.cross_origin import CodecOrigin
 from api.metrics import Metrics
-from api.routes import assets, callbacks, dead_letters, generations, models, reference, system, webhooks
+from api.request_limits import RequestLimits
+from api.routes import assets, callbacks, codec, dead_letters, generations, models, reference, system, webhooks
+from api.security_headers import SecurityHeaders
 from api.services import running
 from genpulse import __version__, telemetry
 from genpulse.settings import Settings
@@ -36,13 +39,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_DESCRIPTION,
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=openapi.operation_id,
+        docs_url=None,  # api/routes/reference.py has the page
         redoc_url=None,
         redirect_slashes=False,
         lifespan=partial(_lifespan, settings=settings, metrics=metrics),
         # The framework makes the spans by itself where a tracer provider is set.
         telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_untraced},
     )
+    # The last one is the outermost.
+    app.add_middleware(CodecOrigin, origin=settings.temporal.ui_url)
     app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(RequestLimits)
+    app.add_middleware(SecurityHeaders, is_https=settings.server.public_url.startswith("https://"))
     problems.install(app)
     for router in (
         generations.router,
@@ -52,6 +60,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         assets.file_router,
         callbacks.router,
         webhooks.router,
+        codec.router,
+        codec.sign_in_router,
         system.router,
         system.overview_router,
         reference.router,

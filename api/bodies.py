@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from fastapi import Request
 from pydantic_core import from_json
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 
@@ -19,6 +19,9 @@ from genpulse.errors import InvalidInput, MalformedRequest, PayloadTooLarge
 
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _ENVELOPE_BYTES = 64 * 1024  # what multipart may add around the file
+_MOST_DIGITS = 15
+#: Of a form: one is wanted, and a form of a browser may have a few others.
+MAX_PARTS = 32
 
 
 async def read_json(request: Request, limit: int) -> Any:
@@ -35,6 +38,13 @@ async def read_json(request: Request, limit: int) -> Any:
     return value
 
 
+async def read_form(request: Request, limit: int) -> bytes:
+    """The body of a small form, as it was sent."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise HTTPException(415, "Send the form as a browser does.")
+    return b"".join([chunk async for chunk in _limited(request, limit)])
+
+
 async def receive_file(request: Request, name: str, to: Path, limit: int) -> None:
     """Write the part `name` of a multipart body to a file while it comes in; at most `limit` bytes."""
     kind, options = parse_options_header(request.headers.get("content-type"))
@@ -48,7 +58,7 @@ async def receive_file(request: Request, name: str, to: Path, limit: int) -> Non
             async for chunk in _limited(request, limit + _ENVELOPE_BYTES):
                 await asyncio.to_thread(parser.write, chunk)
             parser.finalize()
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise MalformedRequest(f"The multipart body cannot be read: {error}.") from None
     if not part.complete:
         raise InvalidInput(
@@ -58,7 +68,7 @@ async def receive_file(request: Request, name: str, to: Path, limit: int) -> Non
 
 async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isdecimal() and (len(length) > _MOST_DIGITS or int(length) > limit):
         raise _too_large(limit)
     received = 0
     async for chunk in request.stream():
@@ -94,6 +104,7 @@ class _FilePart:
         self._file = file
         self._limit = limit
         self._size = 0
+        self._parts = 0
         self._header = bytearray()
         self._value = bytearray()
         self._wanted = False
@@ -109,6 +120,9 @@ class _FilePart:
         }
 
     def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise MalformedRequest(f"The multipart body has more than {MAX_PARTS} parts; send the file alone.")
         self._wanted = False
 
     def _add_header(self, data: bytes, start: int, end: int) -> None:

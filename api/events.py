@@ -18,7 +18,7 @@ from genpulse.views import Views
 
 PING_SECONDS = 15.0
 MAX_SECONDS = 600.0
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx would hold events back
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would hold events back
 
 _RETRY_MILLISECONDS = 1000
 _BATCH = 500

@@ -31,11 +31,17 @@ MEDIA_TYPE = "application/problem+json"
 ERROR_PAGE = "/docs/errors"
 
 _MAX_FIELDS = 20
+#: Of what callers have written, names above all, an answer repeats no more than helps to find it.
+_MAX_NAME = 100
+_MAX_DETAIL = 2000
+_MAX_PATH = 500
 _RETRY_SECONDS = 2
 #: Codes of errors that are HTTP's own and have no class: status and meaning.
 HTTP_MEANINGS = {
+    "headers_too_large": (431, "The request's headers are larger than is accepted."),
     "method_not_allowed": (405, "The address does not take this method; the Allow header lists what it takes."),
     "unsupported_media_type": (415, "The body is of a media type that is not accepted here."),
+    "uri_too_long": (414, "The address with its query is longer than is accepted."),
 }
 _HTTP_CODES = {status: code for code, (status, _) in HTTP_MEANINGS.items()} | {404: NotFound.code}
 _HTTP_DETAILS = {
@@ -103,7 +109,10 @@ class Occurrence(NamedTuple):
 
 def problem_of(error: GenPulseError, where: Occurrence) -> Problem:
     """Word an error of ours."""
-    fields = [FieldProblem(pointer=_pointer(error.field.split(".")), detail=error.message)] if error.field else []
+    fields = []
+    if error.field:
+        path = [_cut(part, _MAX_NAME) for part in error.field.split(".")]
+        fields = [FieldProblem(pointer=_pointer(path), detail=_cut(error.message, _MAX_DETAIL))]
     return _problem(type(error), error.message, where, fields=fields, details=error.details)
 
 
@@ -146,20 +155,25 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     """An error of the framework, or of HTTP itself, for which the core has no class."""
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
+    problem = of_status(error.status_code, _occurrence(request), error.detail)
+    allow = {"Allow": ", ".join(_allowed(request))} if problem.status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+    return response(problem, {**(error.headers or {}), **allow})
+
+
+def of_status(number: int, where: Occurrence, detail: str = "") -> Problem:
+    """What HTTP itself has a status for."""
+    status = HTTPStatus(number)
     code = _HTTP_CODES.get(status, MalformedRequest.code)
-    problem = Problem(
+    return Problem(
         type=f"{ERROR_PAGE}#{code}",
         title=status.phrase.capitalize(),
         status=status,
-        detail=_HTTP_DETAILS.get(status, error.detail),
+        detail=_HTTP_DETAILS.get(status) or detail or HTTP_MEANINGS[code][1],
         code=code,
         errors=[],
         details={},
-        **_occurrence(request)._asdict(),
+        **where._asdict(),
     )
-    allow = {"Allow": ", ".join(_allowed(request))} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
-    return response(problem, {**(error.headers or {}), **allow})
 
 
 def _allowed(request: Request) -> list[str]:
@@ -172,7 +186,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 def _occurrence(request: Request) -> Occurrence:
-    return Occurrence(request.url.path, request.state.request_id)
+    return Occurrence(_cut(request.scope["path"], _MAX_PATH), request.state.request_id)
 
 
 def _problem(
@@ -187,7 +201,7 @@ def _problem(
         type=f"{ERROR_PAGE}#{kind.code}",
         title=_CAPITAL.sub(" ", kind.__name__).capitalize(),
         status=kind.status,
-        detail=detail,
+        detail=_cut(detail, _MAX_DETAIL),
         code=kind.code,
         errors=list(fields),
         details=dict(details),
@@ -225,8 +239,12 @@ def _path(location: Sequence[str | int]) -> list[str]:
             continue
         if part in _MEDIA_FORMS and index + 1 < len(location) and _holds_media(path):
             continue
-        path.append(str(part))
+        path.append(_cut(str(part), _MAX_NAME))
     return path
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _holds_media(path: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request, Response, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from api.bodies import read_json
 from api.services import Services
@@ -27,6 +28,7 @@ class OpenRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             await self._admit(request)
+            _refuse_nul(request)
             _refuse_unknown(request, known)
             if needs_body or (self.body_field is not None and _has_body(request)):
                 services: Services = request.app.state.services
@@ -43,7 +45,10 @@ class KeyRoute(OpenRoute):
     """A route that takes a key: a stranger is refused before anything of the request is read."""
 
     async def _admit(self, request: Request) -> None:
-        request.state.caller = caller_of(request)
+        request.state.caller = self._identify(request)
+
+    def _identify(self, request: Request) -> Caller:
+        return caller_of(request)
 
 
 class JsonRequest(Request):
@@ -71,6 +76,15 @@ def caller_of(request: Request) -> Caller:
 def _has_body(request: Request) -> bool:
     """Whether one comes, by what the headers say (RFC 9112, section 6)."""
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+def _refuse_nul(request: Request) -> None:
+    """No id and no value has that character, and one of the databases cannot even be asked for it."""
+    if "\0" in request.scope["path"]:
+        raise HTTPException(404)
+    for name, value in request.query_params.multi_items():
+        if "\0" in value:
+            raise InvalidInput(f"`{name}` holds the character \\u0000; remove it.", field=name)
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:

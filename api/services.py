@@ -13,6 +13,7 @@ from genpulse import failpoints, telemetry
 from genpulse.assets import Assets
 from genpulse.catalog import Catalog, engine_models, load_catalog
 from genpulse.circuits import Circuits
+from genpulse.codec import EncryptionCodec
 from genpulse.db import Database
 from genpulse.dispatch import Dispatcher
 from genpulse.health import HealthWatch
@@ -39,6 +40,7 @@ class Services:
     assets: Assets
     catalog: Catalog
     temporal: TemporalConnection
+    codec: EncryptionCodec | None
     accounts: Accounts
     limiter: Limiter
     circuits: Circuits
@@ -76,6 +78,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             assets=Assets(database, storage, client, MediaLimits(**settings.uploads.model_dump())),
             catalog=catalog,
             temporal=temporal,
+            codec=EncryptionCodec.of(settings.temporal),
             # Asked for nothing but the keys that clouds sign their callbacks with.
             accounts=await stack.enter_async_context(open_accounts(settings)),
             limiter=await stack.enter_async_context(limiter(settings)),

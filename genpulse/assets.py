@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ from genpulse.db import Database, utc_now
 from genpulse.errors import AdaptionRequired, InvalidInput
 from genpulse.failpoints import Failpoint
 from genpulse.ids import new_id
-from genpulse.media import MediaLimits, poster, probe
+from genpulse.media import MediaLimits, is_quick, poster, probe
 from genpulse.models import AssetRow
 from genpulse.net import download
 from genpulse.providers.base import Media
@@ -32,7 +33,8 @@ from genpulse.storage import Storage
 T = TypeVar("T")
 
 _DOWNLOAD_SECONDS = 120.0
-_SMALL = 256 * 1024  # a file this small is looked at faster than a thread is woken
+#: Files unpacked at once by a process: each may take as much memory as the largest picture has pixels.
+_AT_ONCE = max(2, os.cpu_count() or 2)
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Assets:
         self._storage = storage
         self._client = client
         self._limits = limits
+        self._unpacking = asyncio.Semaphore(_AT_ONCE)
 
     @Failpoint("assets.upload")
     async def upload(self, path: Path, tenant_id: str) -> AssetRow:
@@ -65,7 +68,7 @@ class Assets:
         self, path: Path, tenant_id: str, *, made_by: StepOrder | None = None, index: int | None = None
     ) -> AssetRow:
         """Probe a file and store its bytes and, for a video, a poster. The row is for the caller to insert."""
-        info = await _inspect(path, lambda: probe(path, limits=self._limits))
+        info = await self._inspect(path, lambda: probe(path, limits=self._limits))
         sha256, size = await self._storage.put_file(path)
         return AssetRow(
             id=new_id("ast"),
@@ -88,13 +91,14 @@ class Assets:
 
     async def as_media(self, path: Path, *, url: str | None = None) -> Media:
         """A staged input as a cloud's client takes it."""
-        info = await _inspect(path, lambda: probe(path, limits=self._limits))
+        info = await self._inspect(path, lambda: probe(path, limits=self._limits))
         return Media(path=path, media_type=info.media_type, url=url)
 
     async def _store_poster(self, video: Path) -> str:
         with TemporaryDirectory(prefix="genpulse-poster-") as folder:
             still = Path(folder) / "poster.jpg"
-            await asyncio.to_thread(poster, video, still)
+            async with self._unpacking:
+                await asyncio.to_thread(poster, video, still)
             sha256, _ = await self._storage.put_file(still)
             return sha256
 
@@ -123,7 +127,7 @@ class Assets:
             staged.files[name] = path
             if field in rules and adapt:
                 fit = partial(fit_image, path, rules[field], folder / name, target=target)
-                if fitted := await _inspect(path, fit):
+                if fitted := await self._inspect(path, fit):
                     staged.files[name] = fitted.path
                     staged.fitted.add(name)
                     staged.adaptions.append(_adaption(step_id, fitted))
@@ -140,7 +144,7 @@ class Assets:
         size = await download(
             self._client, value["url"], to, max_bytes=self._limits.max_bytes, timeout=_DOWNLOAD_SECONDS
         )
-        info = await _inspect(to, lambda: probe(to, limits=self._limits))
+        info = await self._inspect(to, lambda: probe(to, limits=self._limits))
         needed = MEDIA_FIELDS[name.partition(".")[0]]
         if info.kind != needed:
             raise InvalidInput(
@@ -148,11 +152,12 @@ class Assets:
             )
         return info, size
 
+    async def _inspect(self, path: Path, look: Callable[[], T]) -> T:
+        if is_quick(path):
+            return look()
+        async with self._unpacking:
+            return await asyncio.to_thread(look)
+
 
 def _adaption(step_id: str, fitted: Fitted) -> Adaption:
     return Adaption(kind="image-fitted", step=step_id, added_step=None, message=fitted.message)
-
-
-async def _inspect(path: Path, look: Callable[[], T]) -> T:
-    is_small = path.stat().st_size <= _SMALL  # noqa: ASYNC240 - a stat is faster than the thread it would take
-    return look() if is_small else await asyncio.to_thread(look)

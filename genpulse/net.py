@@ -100,7 +100,8 @@ _CHUNK_BYTES = 2**20
 #: The parts of one request; what is asked of a whole exchange is for the caller to bound.
 _TIMEOUTS = httpx.Timeout(30, connect=5, pool=10)
 _TEMPORARY = frozenset({408, 425, 429})
-_HEADERS = {"User-Agent": "GenPulse"}
+#: Of the compressions, only those whose output is a bounded multiple of what was received.
+_HEADERS = {"User-Agent": "GenPulse", "Accept-Encoding": "gzip, deflate"}
 
 
 async def resolve_host(host: str, port: int) -> list[Address]:
@@ -283,7 +284,7 @@ async def download(
 ) -> int:
     """Fetch the URL into a file and return its length; `timeout` bounds the whole of it, in seconds.
 
-    `headers` go to the first host only.
+    `headers` go to the first host and port only.
 
     Raises UnsafeUrl, MediaRejected for what is too large, and AssetUnavailable for what cannot be had; its
     `retryable` tells whether trying again may help. Nothing is left behind then.
@@ -319,7 +320,7 @@ async def _opened(
             await response.aclose()
         if request.url.scheme == "https" != following.url.scheme:
             raise UnsafeUrl("the URL redirects from https to an unprotected address")
-        if following.url.host != url.host:
+        if (following.url.host, following.url.port) != (url.host, url.port):
             for name in headers:
                 following.headers.pop(name, None)
         request = following

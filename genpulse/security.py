@@ -41,6 +41,11 @@ class Caller:
 _ADMIN = Caller(DEFAULT_TENANT, frozenset(Scope))
 
 
+def administrator() -> Caller:
+    """Whoever has shown the admin key."""
+    return _ADMIN
+
+
 class KeyRing:
     """Knows the valid keys: for now the admin key of the settings alone."""
 

@@ -18,16 +18,22 @@ MIN_KEY_LENGTH = 32
 class Group(BaseModel):
     """A group of settings; a name that does not exist is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Whoever prints an error must not print the secret that was wrong.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _check_length(variable: str, secret: SecretStr | None) -> None:
+    if secret is not None and len(secret.get_secret_value()) < MIN_KEY_LENGTH:
+        raise ValueError(f"{variable} needs {MIN_KEY_LENGTH} characters or more")
 
 
 class DatabaseSettings(Group):
-    url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data directory")
+    url: str = Field("", repr=False, description="SQLAlchemy URL; empty: SQLite in the data directory")
     pool_size: int = Field(10, ge=1, description="Connections a process keeps open (PostgreSQL)")
 
 
 class RedisSettings(Group):
-    url: str = Field("", description="Redis or Valkey; empty: limits are kept within the process")
+    url: str = Field("", repr=False, description="Redis or Valkey; empty: limits are kept within the process")
 
 
 class TemporalSettings(Group):
@@ -39,6 +45,19 @@ class TemporalSettings(Group):
     tls_client_cert: Path | None = Field(None, description="PEM file with the client certificate")
     tls_client_key: Path | None = Field(None, description="PEM file with the client key")
     ui_url: str = Field("", description="Base URL of the Temporal Web UI, for links; empty: no links")
+    encryption_key: SecretStr | None = Field(
+        None, description="Encrypts what Temporal is given to keep; 32 characters or more; empty: not encrypted"
+    )
+    retired_keys: tuple[SecretStr, ...] = Field(
+        (), description="Former or coming encryption keys, with which payloads are read only; a JSON list"
+    )
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        for name, secrets in (("encryption_key", [self.encryption_key]), ("retired_keys", self.retired_keys)):
+            for secret in secrets:
+                _check_length(f"GENPULSE_TEMPORAL__{name.upper()}", secret)
+        return self
 
 
 class StorageSettings(Group):
@@ -61,9 +80,7 @@ class SecuritySettings(Group):
     @model_validator(mode="after")
     def _long_enough(self) -> Self:
         for name in ("admin_key", "signing_key"):
-            secret: SecretStr | None = getattr(self, name)
-            if secret is not None and len(secret.get_secret_value()) < MIN_KEY_LENGTH:
-                raise ValueError(f"GENPULSE_SECURITY__{name.upper()} needs {MIN_KEY_LENGTH} characters or more")
+            _check_length(f"GENPULSE_SECURITY__{name.upper()}", getattr(self, name))
         return self
 
 
@@ -79,8 +96,9 @@ class ProviderSettings(Group):
     access_key: SecretStr | None = Field(None, description="Credential, for clouds with a pair")
     secret_key: SecretStr | None = Field(None, description="Credential, for clouds with a pair")
     webhook_secret: SecretStr | None = Field(None, description="Secret by which the cloud signs its callbacks")
-    options: dict[str, str] = Field(
-        default_factory=dict, repr=False, description="What else the cloud needs of an account"
+    options: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="What else the cloud needs of an account; some of it is secret, so all of it is",
     )
     rate: float | None = Field(None, gt=0, description="Requests per second of the account")
     burst: int | None = Field(None, ge=1, description="Requests that may come at once")
@@ -95,7 +113,9 @@ class ProviderSettings(Group):
 
     def _has(self, name: str) -> bool:
         group, _, option = name.partition(".")
-        return bool(self.options.get(option)) if option else getattr(self, group) is not None
+        if not option:
+            return getattr(self, group) is not None
+        return option in self.options and bool(self.options[option].get_secret_value())
 
 
 class EngineSettings(Group):
@@ -175,7 +195,11 @@ class Settings(BaseSettings):
     """Everything that can be set from outside."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GENPULSE_", env_nested_delimiter="__", nested_model_default_partial_update=True, frozen=True
+        env_prefix="GENPULSE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Field(Path(".genpulse"), description="Folder of the embedded stack's state")

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import MutableMapping, Sequence
+from typing import Any, TextIO
 
 import structlog
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
-from structlog.typing import Processor
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
+from opentelemetry.trace import Status
+from opentelemetry.util.types import Attributes
+from structlog.typing import ExcInfo, Processor
 
 from genpulse import __version__
+from genpulse.redaction import Redactor, secrets_in
 from genpulse.settings import Settings, TelemetrySettings
 
-_HIDDEN = "[hidden]"
-_SECRET_NAME = re.compile(
-    r"authorization|cookie|password|secret|signature|token|(?:api|access|admin|signing)_?key", re.IGNORECASE
-)
-_SECRET_VALUE = re.compile(
-    r"(?P<keep>\bBearer\s+|[?&]signature=|://[^\s:/@]+:(?=[^\s/@]+@))[^\s&@\"']+|\b(?:gp_(?:live|test|admin)_|whsec_)[A-Za-z0-9+/=_-]+"
-)
 _FLUSH_MILLISECONDS = 3000
 #: Chatty at `info`, and of no use to whoever runs GenPulse.
 _QUIET = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "sqlalchemy.engine", "temporalio")
@@ -31,9 +28,10 @@ _QUIET = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "sqlalchemy.en
 
 def configure(settings: Settings, service: str) -> None:
     """Set up logging, and tracing where an exporter is set, for this process; a second call changes the first."""
-    _configure_logs(settings.telemetry)
+    redactor = Redactor(secrets_in(settings))
+    _configure_logs(settings.telemetry, redactor)
     if is_tracing(settings):
-        _configure_traces(settings.telemetry, service)
+        _configure_traces(settings.telemetry, service, redactor)
 
 
 def is_tracing(settings: Settings) -> bool:
@@ -61,7 +59,7 @@ def flush() -> None:
         provider.force_flush(_FLUSH_MILLISECONDS)
 
 
-def _configure_logs(settings: TelemetrySettings) -> None:
+def _configure_logs(settings: TelemetrySettings, redactor: Redactor) -> None:
     # Ours and the libraries' records take the same way: through the standard library to one handler.
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -84,17 +82,31 @@ def _configure_logs(settings: TelemetrySettings) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_ending(settings.log_format)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_ending(settings.log_format, redactor),
+            ],
         )
     )
     _install(handler, settings.log_level.upper())
 
 
-def _ending(log_format: str) -> list[Processor]:
+def _ending(log_format: str, redactor: Redactor) -> list[Processor]:
     if log_format == "console":
-        return [_redact, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+        def plain(out: TextIO, exception: ExcInfo) -> None:
+            text = io.StringIO()
+            structlog.dev.plain_traceback(text, exception)
+            out.write(redactor.text(text.getvalue()))
+
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        return [_hiding(redactor), renderer]
     # Traces of exceptions become text first, so that they are redacted too.
-    return [structlog.processors.format_exc_info, _redact, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    return [
+        structlog.processors.format_exc_info,
+        _hiding(redactor),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
 
 
 def _install(handler: logging.Handler, level: str) -> None:
@@ -133,36 +145,63 @@ def _add_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -
     return event
 
 
-def _redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide secrets, by the names that they go under and by what they look like."""
-    event.pop("color_message", None)  # uvicorn's message again, coloured
-    return {name: _HIDDEN if _SECRET_NAME.search(name) else _cleaned(value) for name, value in event.items()}
+def _hiding(redactor: Redactor) -> Processor:
+    def hide(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.pop("color_message", None)  # uvicorn's message again, coloured
+        return {name: redactor.named(name, value) for name, value in event.items()}
 
-
-def _cleaned(value: Any) -> Any:
-    match value:
-        case str():
-            return _SECRET_VALUE.sub(lambda found: (found["keep"] or "") + _HIDDEN, value)
-        case dict():
-            return {name: _HIDDEN if _SECRET_NAME.search(str(name)) else _cleaned(one) for name, one in value.items()}
-        case list() | tuple():
-            return [_cleaned(one) for one in value]
-        case _:
-            return value
+    return hide
 
 
 # Traces --------------------------------------------------------------------------------------------------------------
 
 
-def _configure_traces(settings: TelemetrySettings, service: str) -> None:
+def _configure_traces(settings: TelemetrySettings, service: str, redactor: Redactor) -> None:
     from temporalio.contrib.opentelemetry import create_tracer_provider
 
     # Temporal's provider: workflow code runs again on replay, and must not make its spans a second time.
     provider = create_tracer_provider(
         resource=Resource.create({"service.name": service, "service.version": __version__})
     )
-    provider.add_span_processor(BatchSpanProcessor(_exporter(settings)))
+    provider.add_span_processor(BatchSpanProcessor(_CleanExporter(_exporter(settings), redactor)))
     trace.set_tracer_provider(provider)
+
+
+class _CleanExporter(SpanExporter):
+    """Exports spans without secrets: exceptions are recorded in them with whatever they say."""
+
+    def __init__(self, exporter: SpanExporter, redactor: Redactor) -> None:
+        self._exporter = exporter
+        self._redactor = redactor
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export([self._cleaned(span) for span in spans])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+    def _cleaned(self, span: ReadableSpan) -> ReadableSpan:
+        description = span.status.description
+        return ReadableSpan(
+            name=self._redactor.text(span.name),
+            context=span.context,
+            parent=span.parent,
+            resource=span.resource,
+            attributes=self._attributes(span.attributes),
+            events=[Event(one.name, self._attributes(one.attributes), one.timestamp) for one in span.events],
+            links=span.links,
+            kind=span.kind,
+            status=Status(span.status.status_code, self._redactor.text(description) if description else None),
+            start_time=span.start_time,
+            end_time=span.end_time,
+            instrumentation_scope=span.instrumentation_scope,
+        )
+
+    def _attributes(self, given: Attributes) -> Attributes:
+        return {name: self._redactor.named(name, value) for name, value in (given or {}).items()}
 
 
 def _exporter(settings: TelemetrySettings) -> SpanExporter:

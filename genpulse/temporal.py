@@ -9,9 +9,10 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DefaultFailureConverter, PayloadConverter
+from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
 from temporalio.service import TLSConfig
 
+from genpulse.codec import EncryptionCodec
 from genpulse.failpoints import Failpoint
 from genpulse.settings import TemporalSettings
 
@@ -29,8 +30,24 @@ class BriefFailures(DefaultFailureConverter):
             failure.ClearField("cause")
 
 
-#: The same for whoever starts, runs or reads a workflow.
+class HiddenFailures(BriefFailures):
+    """Failures whose sentences and stack traces are payloads too, so that the codec encrypts them."""
+
+    def __init__(self) -> None:
+        super().__init__(encode_common_attributes=True)
+
+
+#: The same for whoever starts, runs or reads a workflow, where nothing is encrypted.
 DATA_CONVERTER = replace(pydantic_data_converter, failure_converter_class=BriefFailures)
+
+
+def data_converter(settings: TemporalSettings) -> DataConverter:
+    """The same for whoever starts, runs or reads a workflow with these settings."""
+    codec = EncryptionCodec.of(settings)
+    if codec is None:
+        return DATA_CONVERTER
+    failures = BriefFailures if settings.encryption_key is None else HiddenFailures
+    return replace(DATA_CONVERTER, payload_codec=codec, failure_converter_class=failures)
 
 
 class TemporalConnection:
@@ -62,7 +79,7 @@ async def connect(settings: TemporalSettings, *, tracing: bool = False) -> Clien
         namespace=settings.namespace,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         tls=_tls(settings),
-        data_converter=DATA_CONVERTER,
+        data_converter=data_converter(settings),
         plugins=[OpenTelemetryPlugin(add_temporal_spans=True)] if tracing else [],
     )
 

@@ -16,6 +16,7 @@ from api.headers import ByteRange, byte_range, etag_matches
 from api.links import Link, SignedLink
 from api.openapi import problems
 from api.routing import KeyRoute, OpenRoute, caller_of
+from api.security_headers import NOTHING
 from api.services import Services
 from genpulse.db import utc_now
 from genpulse.errors import MediaRejected, NotFound
@@ -170,8 +171,9 @@ async def _file(request: Request, services: Services, name: str, sha256: str, me
         "Cache-Control": "private, max-age=31536000, immutable",  # an id's content never changes
         "Content-Disposition": f'inline; filename="{name}"',
         # Should a browser ever take a file for a page, it can do nothing with it.
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": f"{NOTHING}; sandbox",
+        # Whoever has the link may show the file in a page of theirs.
+        "Cross-Origin-Resource-Policy": "cross-origin",
     }
     if etag_matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)

@@ -1,7 +1,9 @@
-"""For people: the front page, and what each error code means."""
+"""For people: the front page, the reference, and what each error code means."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from html import escape
 
@@ -10,7 +12,26 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.problems import ERROR_PAGE, HTTP_MEANINGS
 from api.routing import OpenRoute
+from api.security_headers import NOTHING
 from genpulse.errors import GenPulseError
+
+#: The one page that loads anything from elsewhere: two files of a fixed version, which a browser takes only if they are
+#: those that these hashes are of. They are too large to be carried along.
+_SWAGGER = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0"
+_SCRIPT_HASH = "sha384-gjRm0bEPMeTmMh5jT2cHccIwCUZSTd8YC+j0d0sXw0MdGEfScduGpSyF3ZSSLkX9"
+_STYLE_HASH = "sha384-WlYgdmXYOOBWL5apwjDEZwN+U3HmXSSu5R6V5aGxEcf7z+KuRNwBhoxKVN1i3D5I"
+_START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true});'
+_START_HASH = base64.b64encode(hashlib.sha256(_START.encode()).digest()).decode()
+_DOCS = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>GenPulse</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="{_SWAGGER}/swagger-ui.css" integrity="{_STYLE_HASH}" crossorigin="anonymous">
+<div id="swagger-ui"></div>
+<script src="{_SWAGGER}/swagger-ui-bundle.js" integrity="{_SCRIPT_HASH}" crossorigin="anonymous"></script>
+<script>{_START}</script></html>"""
+_DOCS_POLICY = (
+    f"{NOTHING}; script-src {_SWAGGER}/swagger-ui-bundle.js 'sha256-{_START_HASH}'; "
+    f"style-src {_SWAGGER}/swagger-ui.css; img-src data:; connect-src 'self'"
+)
 
 router = APIRouter(route_class=OpenRoute, include_in_schema=False)
 
@@ -19,6 +40,12 @@ router = APIRouter(route_class=OpenRoute, include_in_schema=False)
 async def front_page(request: Request) -> RedirectResponse:
     """The reference, until there is a dashboard."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+
+@router.get("/docs")
+async def reference_page() -> HTMLResponse:
+    """Every field of the API, to be tried out."""
+    return HTMLResponse(_DOCS, headers={"Content-Security-Policy": _DOCS_POLICY})
 
 
 @router.get(ERROR_PAGE)

@@ -22,6 +22,7 @@ def run_api() -> None:
     uvicorn.run(
         "api.app:create_app",
         factory=True,
+        http="api.http_protocol:PatientProtocol",
         host=server.host,
         port=server.port,
         log_config=None,  # create_app sets up logging

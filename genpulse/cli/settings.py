@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from genpulse.errors import GenPulseError
 from genpulse.settings import Settings
@@ -18,6 +19,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise BadSettings("; ".join(_sentence(one["loc"], one["msg"]) for one in error.errors())) from None
+    except SettingsError as error:  # what should be JSON is none; the value may be a secret, and is not said
+        raise BadSettings(f"GENPULSE_…: {error}") from None
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

@@ -7,13 +7,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genpulse.media.images import probe_image
+from genpulse.errors import MediaRejected
+from genpulse.media.images import probe_image, stated_pixels
 from genpulse.media.limits import MediaLimits
 from genpulse.media.sniff import StillFormat, sniff
 from genpulse.media.streams import poster, probe_stream
 from genpulse.schemas.assets import MediaInfo
 
-__all__ = ["MediaLimits", "poster", "probe"]
+__all__ = ["MediaLimits", "is_quick", "poster", "probe"]
+
+_QUICK_BYTES = 256 * 1024
+_QUICK_PIXELS = 2**20
+
+
+def is_quick(path: Path) -> bool:
+    """Whether looking at the file is over before a thread would have woken: a small picture, packed or unpacked.
+
+    A few kilobytes may unpack to a hundred megabytes, and a short video may have many frames.
+    """
+    size = path.stat().st_size
+    if not 0 < size <= _QUICK_BYTES:
+        return size == 0
+    try:
+        form = sniff(path)
+    except MediaRejected:
+        return True
+    return isinstance(form, StillFormat) and stated_pixels(path, form) <= _QUICK_PIXELS
 
 
 def probe(path: Path, *, limits: MediaLimits) -> MediaInfo:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from genpulse.errors import MediaRejected
+from genpulse.media.boxes import check_tables
 from genpulse.media.limits import MediaLimits
 from genpulse.media.sniff import StillFormat, StreamFormat, sniff
 from genpulse.schemas.assets import MediaInfo
@@ -41,6 +42,7 @@ _FULL_DECODE_PIXELS = 2**30
 _PATIENCE_SECONDS = 60.0
 #: A WebM may state its length this much longer than its last packet shows.
 _SLACK_SECONDS = 0.25
+_ANY_PIXELS = 2**31 - 1
 _POSTER_SIDE = 1280
 _POSTER_AT_SECONDS = 0.5
 _POSTER_QUALITY = 85
@@ -68,7 +70,9 @@ class _Span:
 
 def probe_stream(path: Path, form: StreamFormat, limits: MediaLimits) -> MediaInfo:
     """Read every packet and decode the content, so that a damaged or cut off file is found here."""
-    with _opened(path, form) as container:
+    if form is StreamFormat.MOV:
+        check_tables(path, limits)
+    with _opened(path, form, max_pixels=limits.max_pixels) as container:
         picture = _moving_picture(container)
         if picture is not None:
             return _probe_video(container, picture, form, limits)
@@ -96,15 +100,23 @@ def poster(video: Path, to: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path, form: StreamFormat) -> Iterator[InputContainer]:
+def _opened(path: Path, form: StreamFormat, *, max_pixels: int = _ANY_PIXELS) -> Iterator[InputContainer]:
     """Open with this one demuxer; every complaint of FFmpeg within the block becomes MediaRejected."""
     try:
         # `file:` keeps FFmpeg from reading a protocol into the name.
         # Old files carry titles in other encodings than UTF-8; what they say is of no interest here.
-        with av.open(f"file:{path.absolute()}", format=form.value, metadata_errors="replace") as container:
+        # To tell what is in the file, it decodes a first frame already.
+        with av.open(
+            f"file:{path.absolute()}", format=form.value, metadata_errors="replace", options=_bounded(max_pixels)
+        ) as container:
             yield container
     except av.FFmpegError as error:
         raise _damaged(error.strerror or "unreadable") from error
+
+
+def _bounded(max_pixels: int) -> dict[str, str]:
+    """The decoder itself refuses larger frames before it takes memory; twice, because it counts its own padding."""
+    return {"max_pixels": str(min(2 * max_pixels, _ANY_PIXELS))}
 
 
 def _damaged(why: str) -> MediaRejected:
@@ -152,8 +164,7 @@ def _probe_video(container: InputContainer, stream: VideoStream, form: StreamFor
         raise MediaRejected(f"{form} with moving pictures is not supported; send MP4, WebM or MOV")
     _check_readable(container, stream)
     limits.check_pixels(stream.width, stream.height)
-    # The decoder itself refuses larger frames before it takes memory; twice, because it counts its own padding.
-    stream.codec_context.options = {"max_pixels": str(2 * limits.max_pixels)}
+    stream.codec_context.options = _bounded(limits.max_pixels)
     shown, size, pixels = _Span(), Size(0, 0), 0
     for packet in _packets(container, limits):
         if packet.stream.index != stream.index:

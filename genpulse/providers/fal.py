@@ -28,6 +28,7 @@ from genpulse.providers.marketplace import ModelWire, check, model_input
 from genpulse.providers.signatures import FalWebhookVerifier
 from genpulse.providers.wire import Answer, Wire
 
+_OWN_HOSTS = ("fal.ai", "fal.run")
 _KEYS = "https://rest.fal.ai/.well-known/jwks.json"
 _KEEP_KEYS = 24 * 3600.0
 _LOOK_FOR_NEW_KEYS = 60.0
@@ -108,14 +109,13 @@ class Fal(Provider):
     def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
         headers = {"Authorization": f"Key {credentials.api_key}"}
         url = base_url or self.default_url
-        self._queue = Wire(
-            self.name, url, client, headers=headers, refuse=partial(_refuse, passing=ProviderUnavailable)
-        )
+        wire = partial(Wire, self.name, url, client, headers=headers, own=_OWN_HOSTS)
+        self._queue = wire(refuse=partial(_refuse, passing=ProviderUnavailable))
         self._key_url = _KEYS if url == self.default_url else f"{url.rstrip('/')}/.well-known/jwks.json"
         self._keys: tuple[str, ...] = ()
         self._keys_at = float("-inf")
         # What the model failed with the result answers with, long after the call was accepted.
-        self._results = Wire(self.name, url, client, headers=headers, refuse=partial(_refuse, passing=ProviderFailed))
+        self._results = wire(refuse=partial(_refuse, passing=ProviderFailed))
 
     async def submit(self, call: ModelCall) -> Job:
         wire = ModelWire.model_validate(call.wire)

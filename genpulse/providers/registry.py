@@ -12,7 +12,7 @@ from typing import Protocol
 
 import httpx
 
-from genpulse.errors import ProviderAuthFailed
+from genpulse.errors import ProviderAuthFailed, ProviderFailed, UnsafeUrl
 from genpulse.failpoints import Failpoint
 from genpulse.limits import AccountLimits
 from genpulse.net import download, http_client
@@ -23,6 +23,7 @@ from genpulse.providers.comfyui import Comfyui
 from genpulse.providers.dashscope import Dashscope
 from genpulse.providers.fal import Fal
 from genpulse.providers.google import Google
+from genpulse.providers.guarded import GuardedProvider
 from genpulse.providers.kling import Kling
 from genpulse.providers.luma import Luma
 from genpulse.providers.minimax import Minimax
@@ -76,18 +77,22 @@ class Account:
 
     name: str
     endpoint: str
-    provider: Provider
+    provider: GuardedProvider
     limits: AccountLimits
     http: httpx.AsyncClient
     max_bytes: int
 
     @Failpoint("providers.fetch")
     async def fetch(self, output: Output, to: Path) -> Path:
-        """Bring a file that it has made here, before its link expires. Raises AssetUnavailable, MediaRejected."""
+        """Bring a file that it has made here, before its link expires.
+
+        Raises AssetUnavailable, MediaRejected, and ProviderFailed for a link into a network that is none of its.
+        """
         if output.content is not None:
             await asyncio.to_thread(to.write_bytes, output.content)
-        else:
-            assert output.url is not None
+            return to
+        assert output.url is not None
+        try:
             await download(
                 self.http,
                 output.url,
@@ -96,6 +101,10 @@ class Account:
                 timeout=_FETCH_SECONDS,
                 headers=output.headers,
             )
+        except UnsafeUrl as error:
+            raise ProviderFailed(
+                f"{self.name} gave a file that is not fetched: {error.message}", retryable=False
+            ) from error
         return to
 
 
@@ -166,11 +175,13 @@ def _account(name: str, settings: ProviderSettings, client: httpx.AsyncClient, m
         for key in ("api_key", "access_key", "secret_key", "webhook_secret")
         if (secret := getattr(settings, key)) is not None
     }
+    options = {key: secret.get_secret_value() for key, secret in settings.options.items()}
     make, endpoint = CLIENTS[name], endpoint_of(name, settings)
+    provider = make(endpoint, Credentials(**secrets, options=options), client)
     return Account(
         name=name,
         endpoint=endpoint,
-        provider=make(endpoint, Credentials(**secrets, options=settings.options), client),
+        provider=GuardedProvider(provider, [*secrets.values(), *options.values()]),
         limits=limits_of(settings),
         http=client,
         max_bytes=max_bytes,

@@ -6,8 +6,8 @@ did not come or cannot be read, has an unknown outcome and is never simply sent 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from genpulse.errors import (
     GenPulseError,
     JobMissing,
     OutcomeUnknown,
     ProviderAuthFailed,
+    ProviderFailed,
     ProviderQuotaSpent,
     ProviderRejected,
     ProviderThrottled,
@@ -32,7 +34,11 @@ Read = TypeVar("Read", bound=BaseModel)
 _TIMEOUTS = httpx.Timeout(60.0, connect=10.0, pool=10.0)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _MAX_ANSWER = 256 * 2**20  # a dozen large pictures in base64
+_MAX_ERROR = 2**20
 _MOST_TEXT = 300
+_LONGEST_REST = 24 * 3600.0
+#: What cannot unpack to more than about a thousand times its size; two of them, one within the other, could.
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 
 
 @dataclass(frozen=True)
@@ -47,18 +53,8 @@ class Answer:
     @property
     def retry_after(self) -> float | None:
         """Seconds until the cloud wants to hear from us again, from `Retry-After`: seconds or a date (RFC 9110)."""
-        value = self.headers.get("Retry-After", "").strip()
-        if not value:
-            return None
-        try:
-            return max(0.0, float(value))
-        except ValueError:
-            pass
-        try:
-            then = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+        seconds = _seconds(self.headers.get("Retry-After", "").strip())
+        return None if seconds is None or math.isnan(seconds) else min(max(0.0, seconds), _LONGEST_REST)
 
 
 Refuse = Callable[[Answer], GenPulseError | None]
@@ -68,7 +64,9 @@ Refuse = Callable[[Answer], GenPulseError | None]
 class Wire:
     """Sends JSON to one account of one cloud and reads what comes back.
 
-    `refuse` is asked about every answer, because some clouds report errors with status 200.
+    `refuse` is asked about every answer, because some clouds report errors with status 200. An answer may name the
+    address to ask next. Credentials go there only if it is of the origin of `base_url`, or https at one of the `own`
+    domains of the cloud; a wire without credentials may be led `anywhere`.
     """
 
     def __init__(
@@ -80,9 +78,15 @@ class Wire:
         auth: httpx.Auth | None = None,
         headers: Mapping[str, str] | None = None,
         refuse: Refuse = lambda _answer: None,
+        own: Sequence[str] = (),
+        anywhere: bool = False,
     ) -> None:
+        assert not (anywhere and (auth or headers)), "credentials do not go anywhere"
         self.cloud = cloud
         self.base_url = base_url.rstrip("/")
+        self._home = _origin(self.base_url)
+        self._own = tuple(own)
+        self._anywhere = anywhere
         self._client = client
         self._auth = auth
         self._headers = dict(headers or {})
@@ -129,7 +133,7 @@ class Wire:
         return answer
 
     async def _send(self, method: str, path: str, lost: type[GenPulseError], sent: Mapping[str, Any]) -> Answer:
-        url = path if path.startswith(("http://", "https://")) else f"{self.base_url}{path}"
+        url = self._address(path)
         rest = {"timeout": _TIMEOUTS, **sent, "headers": self._headers | dict(sent.get("headers", {}))}
         try:
             request = self._client.build_request(method, url, **rest)
@@ -140,18 +144,43 @@ class Wire:
                 await response.aclose()
         except _NEVER_SENT as error:
             raise ProviderUnavailable(f"{self.cloud} cannot be reached.") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             late = isinstance(error, httpx.TimeoutException)
             why = "did not answer in time" if late else "closed the connection without an answer"
             raise lost(f"{self.cloud} {why}.") from error
         return Answer(response.status_code, response.headers, content, _json(content))
 
+    def is_own(self, url: str) -> bool:
+        """Whether credentials may go to an address that an answer has named."""
+        origin = _origin(url)
+        if origin is None:
+            return False
+        scheme, host, port = origin
+        ours = any(host == one or host.endswith(f".{one}") for one in self._own)
+        return origin == self._home or (ours and scheme == "https" and port is None)
+
+    def _address(self, path: str) -> str:
+        if path.startswith("/"):
+            return f"{self.base_url}{path}"
+        # Anything else would become part of the host: `@elsewhere.example/`, `.elsewhere.example/`.
+        if not (self.is_own(path) or (self._anywhere and _origin(path))):
+            raise ProviderFailed(
+                f"{self.cloud} named an address that is not its own; nothing is sent there.", retryable=False
+            )
+        return path
+
     async def _read(self, response: httpx.Response, lost: type[GenPulseError]) -> bytes:
+        """The body; of an error that is too long, nothing, because its status says enough."""
+        if response.headers.get("Content-Encoding", "").strip().lower() not in _ENCODINGS:
+            raise lost(f"{self.cloud} answered in a compression that was not asked for.")
+        most = _MAX_ERROR if response.is_error else _MAX_ANSWER
         parts, size = [], 0
         async for part in response.aiter_bytes():
             size += len(part)
-            if size > _MAX_ANSWER:
-                raise lost(f"{self.cloud} answered with more than {_MAX_ANSWER:,} bytes.")
+            if size > most and response.is_error:
+                return b""
+            if size > most:
+                raise lost(f"{self.cloud} answered with more than {most:,} bytes.")
             parts.append(part)
         return b"".join(parts)
 
@@ -182,9 +211,31 @@ def throttled(message: str, answer: Answer) -> ProviderThrottled:
     return ProviderThrottled(message, retry_after=answer.retry_after)
 
 
-def _json(content: bytes) -> Any:
+def _seconds(value: str) -> float | None:
     try:
-        return json.loads(content)
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+
+
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    try:
+        parsed = httpx.URL(url)
+        host = parsed.host  # decoded only now, which may fail
+    except (httpx.InvalidURL, UnicodeError):
+        return None
+    return (parsed.scheme, host, parsed.port) if host and not parsed.userinfo else None
+
+
+def _json(content: bytes) -> Any:
+    """Its depth is limited, as the standard library's is not: that would end in a RecursionError."""
+    try:
+        return from_json(content)
     except ValueError:
         return None
 

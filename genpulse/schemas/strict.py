@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 
@@ -14,12 +15,20 @@ def _written_out(given: Any) -> Any:
     return given
 
 
+def _in_utc(given: datetime) -> datetime:
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be an instant between the years 1 and 9999") from None
+
+
 def _without_point(given: Any) -> Any:
     return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
-#: A point in time as the document describes it. A bare number could be seconds or milliseconds, and is refused.
-Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+#: A point in time as the document describes it, in UTC, where the very first and last hours of the calendar are none. A
+#: bare number could be seconds or milliseconds, and is refused.
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
 #: Numbers and truths as JSON has them: `"64"` is a text, `true` no number, and `64.0` the same as `64`.
 Whole = Annotated[int, Field(strict=True), BeforeValidator(_without_point)]

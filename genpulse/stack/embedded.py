@@ -27,6 +27,7 @@ _UI_URL = "GENPULSE_TEMPORAL__UI_URL"
 _NAMESPACE = "GENPULSE_TEMPORAL__NAMESPACE"
 _ADMIN_KEY = "GENPULSE_SECURITY__ADMIN_KEY"
 _SIGNING_KEY = "GENPULSE_SECURITY__SIGNING_KEY"
+_ENCRYPTION = ("GENPULSE_TEMPORAL__ENCRYPTION_KEY", "GENPULSE_TEMPORAL__RETIRED_KEYS")
 _GRACE = "GENPULSE_WORKER__GRACEFUL_SECONDS"
 _HOST = "GENPULSE_SERVER__HOST"
 _PORT = "GENPULSE_SERVER__PORT"
@@ -226,6 +227,9 @@ def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str], nic
         ui_port=ports.ui,
         database=folder.path / "temporal.db",
         namespace=_namespace(environment),
+        codec_endpoint=f"http://{_reachable_host(environment)}:{ports.api}/v1/codec"
+        if _is_encrypted(environment)
+        else "",
     )
     # Our secrets are none of its business; the folder says whose process it is.
     public = {name: value for name, value in environment.items() if not name.startswith("GENPULSE_")}
@@ -235,6 +239,10 @@ def _temporal(folder: DataDir, ports: Ports, environment: Mapping[str, str], nic
         environment={**public, DATA_DIR_VARIABLE: str(folder.path)},
         niceness=niceness,
     )
+
+
+def _is_encrypted(environment: Mapping[str, str]) -> bool:
+    return any(name in environment for name in _ENCRYPTION)
 
 
 def _genpulse(*arguments: str) -> tuple[str, ...]:

@@ -30,9 +30,13 @@ def temporal_program() -> str:
     return program
 
 
-def dev_server_command(*, port: int, ui_port: int | None, database: Path, namespace: str) -> tuple[str, ...]:
+def dev_server_command(
+    *, port: int, ui_port: int | None, database: Path, namespace: str, codec_endpoint: str = ""
+) -> tuple[str, ...]:
     """The command that runs the dev server; without `ui_port` it has no Web UI."""
-    web = ("--headless",) if ui_port is None else ("--ui-port", str(ui_port), "--ui-disable-news-fetch")
+    web = ["--headless"] if ui_port is None else ["--ui-port", str(ui_port), "--ui-disable-news-fetch"]
+    if ui_port is not None and codec_endpoint:
+        web += ["--ui-codec-endpoint", codec_endpoint]
     return (
         *(temporal_program(), "server", "start-dev", *_NO_PROFILE, "--log-level", "warn"),
         *("--ip", LOOPBACK, "--port", str(port), *web, "--namespace", namespace),

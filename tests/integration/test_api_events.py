@@ -65,7 +65,7 @@ async def test_what_has_ended_is_told_from_the_beginning(api: httpx.AsyncClient,
     await work.finish_step()
     await work.end("succeeded")
     answer = await api.get(f"/v1/generations/{made['id']}/events")
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-store"
     assert answer.text.startswith("retry: ")
     told = parse(answer.text)
     assert [one.id for one in told] == list(range(1, len(told) + 1))

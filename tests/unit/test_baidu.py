@@ -441,7 +441,7 @@ async def test_many_calls_ask_for_one_token(world: World[Baidu]) -> None:
 
 def test_the_secret_of_an_application_is_not_shown() -> None:
     assert "sim-app-secret" not in repr(Credentials(options=APPLICATION))
-    assert "sim-app-secret" not in repr(ProviderSettings(options=APPLICATION))
+    assert "sim-app-secret" not in repr(ProviderSettings.model_validate({"options": APPLICATION}))
 
 
 @pytest.mark.parametrize("wrong", [{"app_key": "x"}, {"app_secret": "x"}])

@@ -16,8 +16,8 @@ from genpulse.simulator.clouds import CLOUDS as SIMULATED
 KEY = ProviderSettings(api_key=SecretStr("key"))
 ACCESS = ProviderSettings(access_key=SecretStr("key"))
 PAIR = ProviderSettings(access_key=SecretStr("key"), secret_key=SecretStr("secret"))
-BUCKET = PAIR.model_copy(update={"options": {"bucket": "mine-1"}})
-APPLICATION = ProviderSettings(options={"app_key": "key", "app_secret": "secret"})
+BUCKET = PAIR.model_copy(update={"options": {"bucket": SecretStr("mine-1")}})
+APPLICATION = ProviderSettings(options={"app_key": SecretStr("key"), "app_secret": SecretStr("secret")})
 
 
 def at(cloud: str, account: ProviderSettings) -> Catalog:

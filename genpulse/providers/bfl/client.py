@@ -16,6 +16,7 @@ from genpulse.providers.bfl.requests import ModelWire, body_of
 from genpulse.providers.signatures import BflWebhookVerifier
 from genpulse.providers.wire import Wire
 
+_OWN_HOSTS = ("bfl.ai",)
 #: Hosts that hand a call on to one of several clusters.
 _MANY_CLUSTERS = frozenset({"api.bfl.ai", "api.eu.bfl.ai", "api.us.bfl.ai"})
 
@@ -32,7 +33,7 @@ class Bfl(Provider):
 
     def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
         url, headers = base_url or self.default_url, {"x-key": credentials.api_key or ""}
-        self._wire = Wire(self.name, url, client, headers=headers, refuse=refused)
+        self._wire = Wire(self.name, url, client, headers=headers, refuse=refused, own=_OWN_HOSTS)
         self._calls_back = httpx.URL(url).host not in _MANY_CLUSTERS
         self._secret = credentials.webhook_secret
         self._callbacks = _verifier(credentials)

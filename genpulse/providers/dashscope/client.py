@@ -68,7 +68,7 @@ class Dashscope(Provider):
             refuse=partial(refusal, broken=OutcomeUnknown),
         )
         self._calls = Wire(self.name, url, client, headers=headers, refuse=partial(refusal, broken=ProviderUnavailable))
-        self._storage = Wire("dashscope's storage", url, client)
+        self._storage = Wire("dashscope's storage", url, client, anywhere=True)
 
     async def submit(self, call: ModelCall) -> Job | Finished:
         wire = ModelWire.model_validate(call.wire)

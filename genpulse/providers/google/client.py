@@ -35,7 +35,7 @@ _PATIENCE = httpx.Timeout(300.0, connect=10.0, pool=10.0)  # pictures are made w
 _INTERACTIONS = "/v1/interactions"
 _UNDER_WAY = frozenset({"queued", "in_progress", "requires_action", "requires_continuation"})
 _OPERATION = "/operations/"
-_OWN_HOSTS = ".googleapis.com"
+_OWN_HOSTS = ("googleapis.com",)
 
 
 class Google(Provider):
@@ -48,8 +48,7 @@ class Google(Provider):
     def __init__(self, base_url: str, credentials: Credentials, client: httpx.AsyncClient) -> None:
         base_url = (base_url or self.default_url).rstrip("/")
         self._key = {"x-goog-api-key": credentials.api_key} if credentials.api_key else {}
-        self._host = httpx.URL(base_url).host
-        self._wire = Wire(self.name, base_url, client, refuse=refused)
+        self._wire = Wire(self.name, base_url, client, refuse=refused, own=_OWN_HOSTS)
         self._vertex = Vertex(credentials, base_url if base_url != self.default_url else None)
 
     async def submit(self, call: ModelCall) -> Job | Finished:
@@ -127,8 +126,7 @@ class Google(Provider):
 
     def _key_for(self, url: str) -> dict[str, str]:
         """A link is opened with the key; nobody but Google, or who stands in for it, is shown that."""
-        host = httpx.URL(url).host
-        return self._key if host == self._host or host.endswith(_OWN_HOSTS) else {}
+        return self._key if self._wire.is_own(url) else {}
 
     async def _operation(self, name: str) -> Pending | Finished:
         url = self._vertex.method(name.partition(_OPERATION)[0], "fetchPredictOperation")

@@ -35,7 +35,7 @@ class Runway(Provider):
         url = base_url or self.default_url
         headers = {"Authorization": f"Bearer {credentials.api_key}", "X-Runway-Version": _VERSION}
         self._wire = Wire(self.name, url, client, headers=headers, refuse=refused)
-        self._storage = Wire("runway's storage", url, client)
+        self._storage = Wire("runway's storage", url, client, anywhere=True)
 
     async def submit(self, call: ModelCall) -> Job:
         wire = ModelWire.model_validate(call.wire)
