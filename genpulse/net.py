@@ -236,7 +236,8 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
             ssl_context=ssl_context,
             max_connections=100,
             max_keepalive_connections=20,
-            keepalive_expiry=5,
+            # Many servers close after 5 s. What is sent at that very moment has an unknown outcome.
+            keepalive_expiry=3,
             network_backend=_GuardedBackend(guard, resolve),
         )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +81,7 @@ async def test_what_was_changed_is_not_opened(position: int) -> None:
         await codec(OLD).decode([Payload(metadata=sealed.metadata, data=bytes(data))])
 
 
-@pytest.mark.parametrize("data", [b"", b"short", secrets.token_bytes(12), secrets.token_bytes(27)])
+@pytest.mark.parametrize("data", [b"", b"short", b"n" * 12, b"n" * 27])
 async def test_what_was_cut_off_is_not_opened(data: bytes) -> None:
     [sealed] = await codec(OLD).encode([PLAIN])
     with pytest.raises(Undecodable, match="damaged"):
