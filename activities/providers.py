@@ -57,7 +57,9 @@ _LINKED_FOR = timedelta(days=7)
 #: How long files that cannot be fetched are tried for: longer where the cloud keeps them longer.
 _FETCHED_FOR = timedelta(days=1)
 _SUBMITTING, _POLLING = Failpoint("providers.submit"), Failpoint("providers.poll")
-_FINDING, _CANCELING = Failpoint("providers.find"), Failpoint("providers.cancel")
+_SUBMITTING_AGAIN, _FINDING = Failpoint("providers.submit_again"), Failpoint("providers.find")
+_CANCELING, _FINDING_TO_CANCEL = Failpoint("providers.cancel"), Failpoint("providers.find_to_cancel")
+_POLLING_CANCELED = Failpoint("providers.poll_canceled")
 _MOST_ATTEMPTS = 4  # at a cloud that could not be reached or was down
 _THROTTLED = 10.0  # seconds, where the cloud does not say
 _PROBED_BY_ANOTHER = timedelta(seconds=5)
@@ -177,7 +179,8 @@ class ProviderActivities:
         if account.provider.remembers_key(request):
             await self._turn(call, account)
             try:
-                answer = await account.provider.submit(request)
+                async with _SUBMITTING_AGAIN:
+                    answer = await account.provider.submit(request)
             except OutcomeUnknown as error:  # lost again; to ask once more is harmless here
                 raise later(error.message, LOOK_AGAIN, unless=OUTCOME_UNKNOWN) from error
             return await self._accept(order, call, account, answer, folder)
@@ -333,7 +336,8 @@ class ProviderActivities:
         if call.answer is not None or not account.provider.can_find(request):
             return None
         assert call.sent_at is not None
-        job = await account.provider.find(request, sent_at=call.sent_at)
+        async with _FINDING_TO_CANCEL:
+            job = await account.provider.find(request, sent_at=call.sent_at)
         if job is None and self._age(call) < _SETTLING:
             raise ProviderUnavailable("The job is not in the provider's list yet.")
         return job
@@ -347,7 +351,8 @@ class ProviderActivities:
         async with _CANCELING:
             await account.provider.cancel(job)
         try:
-            state = await account.provider.poll(job, self._about(order, call))
+            async with _POLLING_CANCELED:
+                state = await account.provider.poll(job, self._about(order, call))
         except ProviderError:
             return Billing.POSSIBLE, None  # it has stopped, or cannot be asked; its terms say what that costs
         if isinstance(state, Finished):

@@ -10,11 +10,13 @@ import structlog
 
 from api.services import Services
 from genpulse.errors import DependencyDown
+from genpulse.failpoints import Failpoint
 from genpulse.limits import AccountLimits
 from genpulse.migrations import is_current
 from genpulse.schemas.system import Dependency
 
 _PATIENCE_SECONDS = 3.0
+_LOOKING = Failpoint("api.probe")
 
 log = structlog.get_logger(__name__)
 Check = Callable[[Services], Awaitable[None]]
@@ -57,7 +59,7 @@ async def _look(name: str, check: Awaitable[None]) -> Dependency:
     begun = time.perf_counter()
     reason = None
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_PATIENCE_SECONDS), _LOOKING:
             await check
     except TimeoutError:
         reason = f"no answer within {_PATIENCE_SECONDS:g} s"

@@ -20,12 +20,15 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 
 from genpulse.errors import DependencyDown
+from genpulse.failpoints import Failpoint
 
 #: JSON that PostgreSQL can index and compare; None is SQL NULL, not a JSON null.
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 #: SQLSTATEs: the connection failed, something has run out (connections, too), it was told to stop or is starting up.
 _AWAY = ("08", "53", "57P")
+#: Of everything that asks the database; where it matters what is written, there is another one with a name of its own.
+_WRITING, _READING = Failpoint("database.write"), Failpoint("database.read")
 _REST_SECONDS = 1.0  # after which a pooled connection is tried before it is used
 _RETURNED_AT = "genpulse_returned_at"
 _SQLITE_PRAGMAS = (
@@ -70,14 +73,14 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One transaction that may write; committed at the end, rolled back on any error."""
-        async with self._writers, self._session(writes=True) as session:
+        async with _WRITING, self._writers, self._session(writes=True) as session:
             yield session
             await session.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """One transaction that only reads; never waits for a writer on SQLite."""
-        async with self._session(writes=False) as session:
+        async with _READING, self._session(writes=False) as session:
             yield session
 
     @asynccontextmanager

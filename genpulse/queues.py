@@ -12,6 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from genpulse.failpoints import Failpoint
 from genpulse.schemas.queues import WORKFLOW_QUEUE
 from genpulse.schemas.system import QueueState, WorkerState
 from genpulse.temporal import TemporalConnection
@@ -28,6 +29,7 @@ async def describe_queues(temporal: TemporalConnection, names: Iterable[str]) ->
     return list(await asyncio.gather(*(_describe(client, name) for name in names)))
 
 
+@Failpoint("temporal.describe")
 async def _describe(client: Client, name: str) -> QueueState:
     kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if name == WORKFLOW_QUEUE else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
     request = DescribeTaskQueueRequest(

@@ -32,7 +32,11 @@ _CHUNK_BYTES = 4 * 2**20
 _PART_BYTES = 8 * 2**20
 _PARTS_AT_ONCE = 4
 _PREFIX = "blobs"
+#: The folders that blobs are spread over, by the first two characters of their names.
+SHARDS = tuple(f"{number:02x}" for number in range(256))
 _CHECK_KEY = "check"
+#: Of all that only read: whoever dies there has changed nothing.
+_READING = Failpoint("storage.read")
 #: A blob is uploaded again instead of reused when it is older than this, which makes it young again. The sweep takes
 #: only blobs older than a day: what was reused just now is out of its reach for half a day.
 _REUSED_FOR = timedelta(hours=12)
@@ -140,7 +144,8 @@ class Storage:
         for position in range(start, stop, _CHUNK_BYTES):
             length = min(_CHUNK_BYTES, stop - position)
             with _reading(sha256):
-                chunk = await obstore.get_range_async(self._store, _key(sha256), start=position, length=length)
+                async with _READING:
+                    chunk = await obstore.get_range_async(self._store, _key(sha256), start=position, length=length)
             if len(chunk) != length:
                 raise AssetUnavailable(f"the stored file {sha256} is shorter than it should be")
             yield bytes(chunk)
@@ -157,22 +162,30 @@ class Storage:
 
     async def size(self, sha256: str) -> int:
         with _reading(sha256):
-            return (await obstore.head_async(self._store, _key(sha256)))["size"]
+            async with _READING:
+                return (await obstore.head_async(self._store, _key(sha256)))["size"]
 
+    @Failpoint("storage.delete")
     async def delete(self, sha256: str) -> None:
         """Remove the blob; one that is already gone is no error."""
         with _translated(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, _key(sha256))
 
-    async def blobs(self, *, older_than: timedelta) -> AsyncIterator[Blob]:
-        """Yield the blobs stored before then, for the sweep; a day or more keeps it away from those just reused."""
+    async def blobs(self, *, older_than: timedelta, shard: str = "") -> AsyncIterator[Blob]:
+        """Yield the blobs of a shard, or all, that were stored before then.
+
+        For the sweep; a day or more keeps it away from those just reused.
+        """
         before = datetime.now(UTC) - older_than
         with _translated():
-            async for batch in obstore.list(self._store, prefix=_PREFIX):
-                for stored in batch:
-                    if stored["last_modified"] < before:
-                        yield Blob(stored["path"].rpartition("/")[2], stored["size"], stored["last_modified"])
+            prefix = f"{_PREFIX}/{shard}" if shard else _PREFIX
+            async with _READING:
+                async for batch in obstore.list(self._store, prefix=prefix):
+                    for stored in batch:
+                        if stored["last_modified"] < before:
+                            yield Blob(stored["path"].rpartition("/")[2], stored["size"], stored["last_modified"])
 
+    @Failpoint("storage.check")
     async def check(self) -> None:
         """Raise DependencyDown unless something can be written and read back."""
         with _translated():

@@ -12,6 +12,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.service import TLSConfig
 
+from genpulse.failpoints import Failpoint
 from genpulse.settings import TemporalSettings
 
 
@@ -50,6 +51,7 @@ class TemporalConnection:
         return self._client
 
 
+@Failpoint("temporal.connect")
 async def connect(settings: TemporalSettings, *, tracing: bool = False) -> Client:
     """A connected client with our data converter. Raises RuntimeError when nothing answers.
 

@@ -18,6 +18,7 @@ from genpulse.errors import DependencyDown, PayloadTooLarge
 from genpulse.failpoints import Failpoint
 from genpulse.links import callback_path
 
+_VERIFYING = Failpoint("callbacks.verify")
 _MOST_BYTES = 4 * 2**20  # some clouds repeat the job with its inputs
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,8 @@ async def receive_callback(
     body = await _body(request)
     if (challenge := _challenge(body)) is not None:
         return Response(json.dumps({"challenge": challenge}), media_type="application/json")
-    await services.accounts.verify_callback(cloud, request.headers, body, now=utc_now())
+    async with _VERIFYING:
+        await services.accounts.verify_callback(cloud, request.headers, body, now=utc_now())
     await _wake(services, generation_id)
     log.info("callback.received", cloud=cloud, generation_id=generation_id)
     return Response(status_code=204)

@@ -30,7 +30,7 @@ from genpulse.schemas.deadletters import (
 from genpulse.schemas.generations import Generation
 from genpulse.views import Views, find_generation
 
-_DECIDING = Failpoint("api.decide")
+_DECIDING, _DECIDING_MANY = Failpoint("api.decide"), Failpoint("api.decide_many")
 _JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
 
 router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
@@ -127,7 +127,7 @@ class _Many:
 
     async def _one(self, generation_id: str, how: Decide) -> BulkRefusal | None:
         try:
-            async with self._services.database.transaction() as session:
+            async with _DECIDING_MANY, self._services.database.transaction() as session:
                 await decide(session, self._tenant_id, generation_id, how)
         except GenPulseError as error:
             return BulkRefusal(id=generation_id, problem=problems.problem_of(error, self._where))

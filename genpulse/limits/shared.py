@@ -63,6 +63,7 @@ class RedisLimiter(Limiter):
     async def pause(self, account: str, seconds: float) -> None:
         await self._call(account, "pause", math.ceil(seconds * 1_000_000))
 
+    @Failpoint("limits.state")
     async def state(self, account: str, limits: AccountLimits) -> LimiterState:
         until_full, in_flight, until_open = await self._call(account, "state")
         return LimiterState.of(limits, until_full=until_full, in_flight=in_flight, until_open=until_open)

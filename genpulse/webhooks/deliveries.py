@@ -17,7 +17,7 @@ from genpulse.models import DeliveryRow, WebhookRow
 from genpulse.repositories import deliveries, webhooks
 from genpulse.schemas.webhooks import DeliveryOrder, DeliveryOutcome, DeliveryStatus
 from genpulse.webhooks.endpoints import Endpoints, disable
-from genpulse.webhooks.sending import Answer, post
+from genpulse.webhooks.sending import Answer, post_event
 from genpulse.webhooks.signing import active_secrets, signed_headers
 
 #: However long a receiver asks us to wait.
@@ -72,7 +72,7 @@ class Deliveries:
         except SecretUnreadable as error:
             return Answer(error=f"It was not sent: {error.message}")
         headers = signed_headers(attempt.delivery.id, body, secrets, at=attempt.at)
-        return await post(self.client, attempt.webhook.url, body, headers)
+        return await post_event(self.client, attempt.webhook.url, body, headers)
 
     @Failpoint("deliveries.conclude")
     async def conclude(self, order: DeliveryOrder, attempt: Try, answer: Answer) -> DeliveryOutcome:

@@ -37,7 +37,7 @@ class Answer:
         return self.status_code == httpx.codes.GONE
 
 
-async def post(client: httpx.AsyncClient, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+async def post_event(client: httpx.AsyncClient, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Send the event once. Whatever goes wrong is in the answer."""
     begun = time.monotonic()
     status, text, wait, error = None, None, None, None

@@ -38,7 +38,7 @@ from genpulse.security import sealer
 from genpulse.settings import SecuritySettings
 from genpulse.webhooks import sending
 from genpulse.webhooks.endpoints import Endpoints
-from genpulse.webhooks.sending import Answer, post
+from genpulse.webhooks.sending import Answer, post_event
 from genpulse.webhooks.signing import active_secrets, new_secret, rotated, signed_headers
 from workflows.policies import DELIVERY_DELAYS
 
@@ -269,7 +269,7 @@ def test_a_change_of_nothing_is_one() -> None:
 
 async def tried(answer: Callable[[httpx.Request], Any]) -> Answer:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        return await post(client, URL, BODY, {"webhook-id": "evt_1"})
+        return await post_event(client, URL, BODY, {"webhook-id": "evt_1"})
 
 
 def reply(status: int, body: bytes = b"", **headers: str) -> httpx.Response:
@@ -379,7 +379,7 @@ async def test_the_guard_judges_every_try() -> None:
         return [ip_address("127.0.0.1")]
 
     async with http_client(resolve=rebound) as client:
-        answer = await post(client, URL, BODY, {})
+        answer = await post_event(client, URL, BODY, {})
     assert answer.error is not None
     assert answer.error.startswith("It was not sent: the URL leads to a private")
 
