@@ -217,7 +217,7 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
     """Which version of the workflows' code this is; for workers that run workflows, and for them alone.
 
-    A run ends on the version on which it began (docs/decisions/0010-versions-of-workflows.md). Activities have no
+    A run ends on the version on which it began (docs/decisions/0015-versions-of-workflows.md). Activities have no
     version: the steps of all runs go to whoever has the device or the account.
     """
     if not settings.worker.deployment_name:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from genpulse.errors import (
     DependencyDown,
@@ -177,12 +177,14 @@ def of_status(number: int, where: Occurrence, detail: str = "") -> Problem:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of an address. The framework knows only those of the first function that is there."""
-    return [
-        method
-        for method in _METHODS
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
-    ]
+    """The methods of an address. The framework knows only those of the first function that is there.
+
+    `/v1/webhooks/secret` is an address of its own, although it has the form of a webhook's.
+    """
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    found = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    methods = {method for route in found if route.path == found[0].path for method in route.methods or ()}
+    return [method for method in _METHODS if method in methods]
 
 
 def _occurrence(request: Request) -> Occurrence:

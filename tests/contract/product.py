@@ -30,6 +30,8 @@ from tests.servers.temporal import temporal_server
 FAKE = {"model": "local/fake", "operation": "text-to-image", "input": {"prompt": "x"}}
 #: Nobody works on the queue of this model: it waits, and so can be cancelled.
 WAITS = {"model": "local/shapes", "operation": "text-to-image", "input": {"prompt": "a red circle"}}
+#: Nobody works on the queue of deliveries: nothing is ever sent there.
+RECEIVER = "https://93.184.215.14/hook"
 
 _FAULT = GenerationFault(
     code="provider_unavailable", message="It does not answer.", retryable=True, provider="local", details={}
@@ -134,11 +136,18 @@ def _plant(client: httpx.Client) -> Known:
     client.post(f"/v1/generations/{canceled}/cancel").raise_for_status()
     ended = {still: "succeeded", video: "succeeded", canceled: "canceled"}
     outputs = {one: [made["id"] for made in _seen(client, one, status)["outputs"]] for one, status in ended.items()}
+    webhook = client.post("/v1/webhooks", json={"url": RECEIVER}).raise_for_status().json()["id"]
+    events = [client.post(f"/v1/webhooks/{webhook}/ping").raise_for_status().json()["id"] for _ in range(2)]
     return Known(
         picture=picture,
         videos=outputs[video],
         waiting=[_submit(client, WAITS) for _ in range(5)],
-        planted={"gen": list(ended), "ast": [picture, *outputs[still], *outputs[video]]},
+        planted={
+            "gen": list(ended),
+            "ast": [picture, *outputs[still], *outputs[video]],
+            "whk": [webhook],
+            "evt": events,
+        },
     )
 
 

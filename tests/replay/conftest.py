@@ -1,7 +1,8 @@
-"""The house and the server of the workflow tests, which act out what is recorded here."""
+"""What the tests of the workflows stand on: they act out what is recorded here."""
 
 from __future__ import annotations
 
 from tests.workflows.conftest import house, temporal
+from tests.workflows.test_webhooks import post, receiver
 
-__all__ = ["house", "temporal"]
+__all__ = ["house", "post", "receiver", "temporal"]

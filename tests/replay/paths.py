@@ -8,6 +8,8 @@ from tests.workflows import test_budgets as budgets
 from tests.workflows import test_clouds as clouds
 from tests.workflows import test_dead_letters as letters
 from tests.workflows import test_generation as generation
+from tests.workflows import test_upkeep as upkeep
+from tests.workflows import test_webhooks as webhooks
 
 Act = Callable[..., Awaitable[None]]
 
@@ -49,6 +51,20 @@ PATHS: dict[str, dict[str, Act]] = {
         "dead-letter-expired": letters.test_it_fails_when_nobody_comes_in_time,
         "dead-letter-decided-at-the-last-moment": letters.test_a_decision_at_the_last_moment_counts,
         "dead-letter-started-again": letters.test_a_run_that_is_gone_is_started_again_by_the_retry,
+        "dead-letter-goes-on-waiting": letters.test_a_dead_letter_whose_run_is_gone_waits_on_in_a_new_one,
         "dead-letter-decided-in-temporal": letters.test_an_operator_may_decide_in_temporal_itself,
+    },
+    "DeliveryWorkflow": {
+        "success": webhooks.test_events_arrive_signed_each_with_an_id_of_its_own,
+        "retry": webhooks.test_every_try_has_the_same_id_and_bytes_and_a_time_of_its_own,
+        "gone": webhooks.test_a_receiver_that_is_gone_ends_all_that_was_on_its_way,
+        "given-up": webhooks.test_an_event_that_alone_is_refused_does_not_disable_the_endpoint,
+        "sent-again": webhooks.test_an_event_is_sent_again_when_a_person_asks,
+        "sent-again-while-it-waits": webhooks.test_a_person_who_asks_need_not_wait_for_the_next_try,
+        "ping": webhooks.test_a_ping_is_tried_once,
+    },
+    "UpkeepWorkflow": {
+        "success": upkeep.test_every_duty_reports,
+        "failure": upkeep.test_a_duty_that_cannot_be_done_keeps_no_other_one_from_it_and_is_said,
     },
 }

@@ -14,13 +14,14 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from genpulse.deadletters import decide, discarding, retrying
-from genpulse.dispatch import Dispatcher
+from genpulse.dispatch import Dispatcher, ticket_of
 from genpulse.errors import AlreadyFinished, InvalidInput, NotDeadLettered, OutOfMemory, ProviderFailed
 from genpulse.models import AttemptRow, GenerationRow
 from genpulse.repositories import events, generations
 from genpulse.schemas import attributes
 from genpulse.schemas.plans import GenerationTicket, Resolution
 from genpulse.schemas.states import GenerationStatus, StepStatus
+from genpulse.settings import BudgetSettings
 from genpulse.simulator.faults import FAULTS
 from tests.workflows.conftest import FAKE, TENANT, House
 from tests.workflows.test_generation import fails
@@ -237,6 +238,27 @@ async def test_a_run_that_is_gone_is_started_again_by_the_retry(house: House) ->
         async with house.workflow_worker(), delivering(house):
             row = await until_status(house, ticket.generation_id, GenerationStatus.SUCCEEDED)
     assert row.round == 1
+    assert len(house.engine.tasks) == 3, "the first step is not repeated"
+
+
+async def test_a_dead_letter_whose_run_is_gone_waits_on_in_a_new_one(house: House) -> None:
+    house.engine.behaviour = [lambda *_: None, fails(OUT_OF_MEMORY)]
+    with house.environment.with_time_skipping_disabled():
+        ticket = await house.accept(**CHAIN)
+        handle = await dispatched(house, ticket)
+        before = await until_status(house, ticket.generation_id, GenerationStatus.DEAD_LETTERED)
+        await handle.terminate("an operator's mistake")
+        again = ticket_of(*await house.rows(ticket.generation_id), BudgetSettings())
+        assert again.parked is not None and again.parked.position == 1
+        handle = await house.start(again)
+        await until_recorded(handle, 1)
+        row, _ = await house.rows(ticket.generation_id)
+        assert (row.status, row.kept_until) == (GenerationStatus.DEAD_LETTERED, before.kept_until)
+        async with delivering(house):
+            await decided(house, ticket.generation_id, retrying(house.activities.catalog))
+            await handle.result()
+    row, _ = await house.rows(ticket.generation_id)
+    assert (row.status, row.round) == (GenerationStatus.SUCCEEDED, 1)
     assert len(house.engine.tasks) == 3, "the first step is not repeated"
 
 
