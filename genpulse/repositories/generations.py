@@ -216,7 +216,9 @@ async def resolutions_unsent(session: AsyncSession, *, limit: int) -> Sequence[G
     query = select(GenerationRow).where(
         col(GenerationRow.resolution).is_not(None), col(GenerationRow.resolution_sent_at).is_(None)
     )
-    return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
+    # As they are now: the session may have read one before a person decided about it.
+    query = query.order_by(col(GenerationRow.id)).limit(limit).execution_options(populate_existing=True)
+    return (await session.execute(query)).scalars().all()
 
 
 async def mark_resolution_sent(session: AsyncSession, rows: Sequence[GenerationRow]) -> None:
