@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -27,12 +27,13 @@ from genpulse.db import Database, utc_now
 from genpulse.deadletters import remaining
 from genpulse.errors import DependencyDown
 from genpulse.failpoints import Failpoint
-from genpulse.models import DeliveryRow, GenerationRow, StepRow
+from genpulse.models import AttemptRow, DeliveryRow, GenerationRow, StepRow
 from genpulse.records import Records
 from genpulse.repositories import deliveries, generations, steps
 from genpulse.schemas import attributes
 from genpulse.schemas import states as s
-from genpulse.schemas.plans import Choice, Ending, GenerationTicket, Resolution, StepTicket
+from genpulse.schemas.generations import GenerationFault
+from genpulse.schemas.plans import Choice, Ending, GenerationTicket, Parking, Resolution, StepTicket
 from genpulse.schemas.queues import WORKFLOW_QUEUE
 from genpulse.schemas.webhooks import DeliveryTicket
 from genpulse.settings import BudgetSettings
@@ -111,11 +112,15 @@ class Dispatcher:
             before = utc_now() - self._min_age
             rows = await generations.undispatched(session, before=before, limit=_BATCH)
             chains = await steps.of_generations(session, [row.id for row in rows]) if rows else {}
+            begun = [row.id for row in rows if row.status is not s.GenerationStatus.QUEUED]
+            sent = await steps.in_flight(session, begun) if begun else {}
             cancels = await generations.cancels_unsent(session, limit=_BATCH)
             decided = await generations.resolutions_unsent(session, limit=_BATCH)
             told = await deliveries.undispatched(session, before=before, limit=_BATCH)
         await self._deliver(
-            [self._start(row, chains[row.id]) for row in rows], generations.mark_dispatched, [row.id for row in rows]
+            [self._start(row, _resumed(chains[row.id], sent)) for row in rows],
+            generations.mark_dispatched,
+            [row.id for row in rows],
         )
         await self._deliver([self._cancel(one) for one in cancels], generations.mark_cancel_sent, cancels)
         await self._deliver([self._resolve(row) for row in decided], generations.mark_resolution_sent, decided)
@@ -141,13 +146,16 @@ class Dispatcher:
         if row.cancel_requested_at is not None:  # it never ran, so nobody else will end it
             await self._records.finish(Ending(generation_id=row.id, status=s.GenerationStatus.CANCELED))
             return
+        # A dead letter whose workflow is gone gets another one to wait in.
+        is_parked = row.status is s.GenerationStatus.DEAD_LETTERED
+        reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE if is_parked else WorkflowIDReusePolicy.REJECT_DUPLICATE
         async with self._slots:
             parent = propagate.extract({"traceparent": row.traceparent} if row.traceparent else {})
             with (
                 tracer.start_as_current_span("generation.dispatch", context=parent),
                 contextlib.suppress(WorkflowAlreadyStartedError),
             ):
-                await self._start_workflow(row, chain, WorkflowIDReusePolicy.REJECT_DUPLICATE)
+                await self._start_workflow(row, chain, reuse)
         log.info("generation.dispatched", generation_id=row.id, request_id=row.request_id)
 
     @Failpoint("dispatch.start")
@@ -238,6 +246,7 @@ def ticket_of(row: GenerationRow, chain: Sequence[StepRow], budgets: BudgetSetti
         start_seconds=row.request.get("start_seconds", budgets.start_seconds),
         run_seconds=row.request.get("run_seconds", budgets.run_seconds),
         kept_seconds=timedelta(days=budgets.dead_letter_days).total_seconds(),
+        parked=_parking(row, chain),
         steps=[
             StepTicket(
                 position=step.position,
@@ -252,12 +261,38 @@ def ticket_of(row: GenerationRow, chain: Sequence[StepRow], budgets: BudgetSetti
     )
 
 
+def _parking(row: GenerationRow, chain: Sequence[StepRow]) -> Parking | None:
+    """How a dead letter is kept, for a workflow that begins with it."""
+    failed = remaining(chain)
+    if row.status is not s.GenerationStatus.DEAD_LETTERED or failed is None or row.kept_until is None:
+        return None
+    return Parking(
+        generation_id=row.id,
+        position=failed.position,
+        round=row.round,
+        fault=GenerationFault.model_validate(row.error),
+        kept_until=row.kept_until,
+    )
+
+
+def _resumed(chain: Sequence[StepRow], sent: Mapping[tuple[str, int], AttemptRow]) -> Sequence[StepRow]:
+    """The steps of a generation that goes on: a call that is under way is waited for before another model is tried."""
+    for step in chain:
+        if call := sent.get((step.generation_id, step.position)):
+            choices = [{"model": step.model, "queue": step.queue}, *step.fallbacks]
+            choices.sort(key=lambda one: one["model"] != f"{call.provider}/{call.model}")
+            step.model, step.queue = choices[0]["model"], choices[0]["queue"]
+            step.fallbacks = choices[1:]
+    return chain
+
+
 def _search_attributes(row: GenerationRow) -> TypedSearchAttributes:
+    # Never `queued` first: that update would cost a tenth of all that a short generation costs.
+    status = row.status if row.status is s.GenerationStatus.DEAD_LETTERED else s.GenerationStatus.RUNNING
     return TypedSearchAttributes(
         [
             SearchAttributePair(attributes.TENANT, row.tenant_id),
-            # Not `queued` first: that update would cost a tenth of all that a short generation costs.
-            SearchAttributePair(attributes.STATUS, s.GenerationStatus.RUNNING.value),
+            SearchAttributePair(attributes.STATUS, status.value),
             SearchAttributePair(attributes.MODEL, row.model),
             SearchAttributePair(attributes.OPERATION, row.operation.value),
         ]

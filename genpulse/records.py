@@ -154,21 +154,8 @@ class Records:
     @Failpoint("records.park")
     async def park(self, parking: Parking) -> None:
         """The generation cannot go on by itself; what it has done stays, and somebody has to decide."""
-        error = parking.fault.model_dump(mode="json")
-        parked = GenerationStatus.DEAD_LETTERED
-        kept: dict[str, Any] = {
-            "error": error,
-            "parked_at": utc_now(),
-            "kept_until": parking.kept_until,
-            "resolution": None,
-        }
-        event = ("status", {"status": parked, "error": error})
         async with self._database.transaction() as session:
-            # Of this round alone: when this is repeated, a person may have had it go on meanwhile.
-            if await generations.enter(session, parking.generation_id, parked, event, in_round=parking.round, **kept):
-                where = (session, parking.generation_id, parking.position)
-                await steps.close_attempts(*where, status=StepStatus.FAILED, error=error)
-                await steps.move(*where, StepStatus.FAILED, of=_HANDED_OVER, error=error)
+            await park(session, parking)
 
     @Failpoint("records.resume")
     async def resume(self, resumption: Resumption) -> None:
@@ -181,7 +168,7 @@ class Records:
     async def expire(self, ending: Ending) -> bool:
         """Nobody has decided in time, so the dead letter ends. Return False where somebody has, at the last moment."""
         async with self._database.transaction() as session:
-            if await _finish(session, ending, of=[GenerationStatus.DEAD_LETTERED]):
+            if await finish(session, ending, of=[GenerationStatus.DEAD_LETTERED]):
                 return True
             return await generations.has_ended(session, ending.generation_id)
 
@@ -189,12 +176,30 @@ class Records:
     async def finish(self, ending: Ending) -> GenerationResult:
         """The generation has ended; what had not ended in it ends with it."""
         async with self._database.transaction() as session:
-            await _finish(session, ending)
+            await finish(session, ending)
             made = await assets.outputs_of(session, [ending.generation_id])
             last = max((asset.position or 0 for asset in made), default=0)
             return GenerationResult(
                 generation_id=ending.generation_id, outputs=[asset.id for asset in made if asset.position == last]
             )
+
+
+async def park(session: AsyncSession, parking: Parking) -> None:
+    """Keep a generation for a person, where it runs in that round."""
+    error = parking.fault.model_dump(mode="json")
+    parked = GenerationStatus.DEAD_LETTERED
+    kept: dict[str, Any] = {
+        "error": error,
+        "parked_at": utc_now(),
+        "kept_until": parking.kept_until,
+        "resolution": None,
+    }
+    event = ("status", {"status": parked, "error": error})
+    # Of this round alone: when this is repeated, a person may have had it go on meanwhile.
+    if await generations.enter(session, parking.generation_id, parked, event, in_round=parking.round, **kept):
+        where = (session, parking.generation_id, parking.position)
+        await steps.close_attempts(*where, status=StepStatus.FAILED, error=error)
+        await steps.move(*where, StepStatus.FAILED, of=_HANDED_OVER, error=error)
 
 
 async def go_on(session: AsyncSession, generation_id: str, position: int, **values: Any) -> bool:
@@ -211,12 +216,13 @@ async def go_on(session: AsyncSession, generation_id: str, position: int, **valu
 
 async def discard(session: AsyncSession, ending: Ending, **values: Any) -> bool:
     """End a dead letter as failed. Return False where it is none."""
-    return await _finish(session, ending, of=[GenerationStatus.DEAD_LETTERED], **values)
+    return await finish(session, ending, of=[GenerationStatus.DEAD_LETTERED], **values)
 
 
-async def _finish(
+async def finish(
     session: AsyncSession, ending: Ending, *, of: Iterable[GenerationStatus] | None = None, **values: Any
 ) -> bool:
+    """End a generation, and what has not ended in it. Return False where it has ended, or is in none of those."""
     error = ending.fault.model_dump(mode="json") if ending.fault else None
     events = (_status(ending.status), ("done", {"status": ending.status, "error": error}))
     if ending.status == GenerationStatus.SUCCEEDED:

@@ -56,7 +56,7 @@ class GenerationWorkflow:
         self._deadline_at = ticket.deadline_at
         self._round = ticket.round
         self._callbacks = 0
-        self._is_parked = False
+        self._is_parked = ticket.parked is not None
         self._resolution: Resolution | None = None
 
     @workflow.run
@@ -79,7 +79,13 @@ class GenerationWorkflow:
 
     async def _run_step(self, ticket: GenerationTicket, step: StepTicket) -> None:
         """Until it is done, or fails in a way that waiting for a person cannot mend."""
+        parked = ticket.parked
+        if parked is not None and step.position < parked.position:
+            return None  # done, by a run that is gone
         choices = [Choice(model=step.model, queue=step.queue), *step.fallbacks]
+        if parked is not None and step.position == parked.position:
+            resolution = await self._parked(ticket, step, parked.fault, parked.kept_until)
+            choices = resolution.choices or choices
         while True:
             try:
                 return await self._run_with_any(choices, ticket, step)
@@ -88,7 +94,8 @@ class GenerationWorkflow:
                 if not can_wait(error):
                     raise
                 fault = fault_of(error)
-            resolution = await self._parked(ticket, step, fault)
+            kept_until = workflow.now() + timedelta(seconds=ticket.kept_seconds)
+            resolution = await self._parked(ticket, step, fault, kept_until)
             choices = resolution.choices or choices
 
     async def _run_with_any(self, choices: Sequence[Choice], ticket: GenerationTicket, step: StepTicket) -> None:
@@ -216,31 +223,33 @@ class GenerationWorkflow:
 
     # -- dead letters ---------------------------------------------------------------------------------------------
 
-    async def _parked(self, ticket: GenerationTicket, step: StepTicket, fault: GenerationFault) -> Resolution:
+    async def _parked(
+        self, ticket: GenerationTicket, step: StepTicket, fault: GenerationFault, kept_until: datetime
+    ) -> Resolution:
         """Wait for a person to have it go on. Fails with the fault when it is discarded, or nobody comes in time."""
-        kept_for = timedelta(seconds=ticket.kept_seconds)
         parking = Parking(
             generation_id=ticket.generation_id,
             position=step.position,
             round=self._round,
             fault=fault,
-            kept_until=workflow.now() + kept_for,
+            kept_until=kept_until,
         )
-        self._resolution, self._is_parked = None, True
+        self._is_parked = True
         await workflow.execute_local_activity_method(RecordActivities.park, parking, **RECORD)
         self._show(GenerationStatus.DEAD_LETTERED, fault)
         workflow.set_current_details(
             f"**dead letter**, kept until {parking.kept_until:%Y-%m-%d %H:%M} UTC: step `{step.id}`, `{fault.code}`\n\n"
             f"{fault.message}\n\n`genpulse jobs retry {ticket.generation_id}` or `genpulse jobs discard …`"
         )
-        resolution = await self._decision(ticket, fault, kept_for)
-        self._is_parked = False
+        resolution = await self._decision(ticket, fault, kept_until)
+        self._resolution, self._is_parked = None, False
         if resolution.action == "discard":
             raise recorded(fault)
         await self._resume(ticket, step, resolution)
         return resolution
 
-    async def _decision(self, ticket: GenerationTicket, fault: GenerationFault, kept_for: timedelta) -> Resolution:
+    async def _decision(self, ticket: GenerationTicket, fault: GenerationFault, kept_until: datetime) -> Resolution:
+        kept_for = max(kept_until - workflow.now(), timedelta(0))
         with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._resolution is not None, timeout=kept_for, timeout_summary="kept as a dead letter"

@@ -180,6 +180,16 @@ async def close_attempts(
     return (await session.execute(closed)).first() is not None
 
 
+async def in_flight(session: AsyncSession, generation_ids: Sequence[str]) -> dict[tuple[str, int], AttemptRow]:
+    """The calls of these generations that have been sent and have not ended, by generation and position."""
+    query = select(AttemptRow).where(
+        col(AttemptRow.generation_id).in_(generation_ids),
+        col(AttemptRow.status) == "running",
+        col(AttemptRow.sent_at).is_not(None),
+    )
+    return {(row.generation_id, row.position): row for row in (await session.execute(query)).scalars()}
+
+
 async def jobs_in_flight(session: AsyncSession) -> dict[str, int]:
     """How many calls of each account have been sent and have not ended."""
     query = (

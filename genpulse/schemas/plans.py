@@ -54,6 +54,16 @@ class StepTicket(BaseModel):
     fallbacks: list[Choice] = []
 
 
+class Parking(BaseModel):
+    """A generation that cannot go on by itself: at which step, in which round, why, and how long it waits."""
+
+    generation_id: str
+    position: int
+    round: int
+    fault: GenerationFault
+    kept_until: datetime
+
+
 class GenerationTicket(BaseModel):
     """Input of GenerationWorkflow; inputs and prompts stay in the database.
 
@@ -69,6 +79,8 @@ class GenerationTicket(BaseModel):
     start_seconds: float = MAX_DEADLINE_SECONDS
     run_seconds: float = MAX_DEADLINE_SECONDS
     kept_seconds: float = MAX_DEADLINE_SECONDS
+    parked: Parking | None = None
+    """It begins as the dead letter that it was, because its workflow is gone."""
 
 
 class Resolution(BaseModel):
@@ -82,16 +94,6 @@ class Resolution(BaseModel):
     round: int | None = None
     choices: list[Choice] = []
     deadline_at: datetime | None = None
-
-
-class Parking(BaseModel):
-    """A generation that cannot go on by itself: at which step, in which round, why, and how long it waits."""
-
-    generation_id: str
-    position: int
-    round: int
-    fault: GenerationFault
-    kept_until: datetime
 
 
 class Resumption(BaseModel):

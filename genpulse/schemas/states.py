@@ -96,5 +96,5 @@ ENTERED_FROM: dict[GenerationStatus, frozenset[GenerationStatus]] = {
     _S.SUCCEEDED: frozenset({_S.RUNNING, _S.CANCELING}),
     _S.FAILED: frozenset({_S.QUEUED, _S.RUNNING, _S.CANCELING, _S.DEAD_LETTERED}),
     _S.CANCELED: frozenset({_S.QUEUED, _S.RUNNING, _S.CANCELING, _S.DEAD_LETTERED}),
-    _S.DEAD_LETTERED: frozenset({_S.RUNNING}),
+    _S.DEAD_LETTERED: frozenset({_S.QUEUED, _S.RUNNING}),
 }
