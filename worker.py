@@ -27,6 +27,7 @@ from activities.delivery import DeliveryActivities
 from activities.engine import EngineActivities
 from activities.providers import ProviderActivities
 from activities.records import RecordActivities
+from activities.upkeep import UpkeepActivities
 from genpulse import failpoints, telemetry
 from genpulse.assets import Assets
 from genpulse.calls import Calls
@@ -46,6 +47,7 @@ from genpulse.schemas.queues import (
     FAKE_QUEUE,
     PROVIDER_QUEUES,
     QUEUES,
+    UPKEEP_QUEUE,
     WEBHOOK_QUEUE,
     WORKFLOW_QUEUE,
     provider_queue,
@@ -55,10 +57,12 @@ from genpulse.settings import Settings
 from genpulse.storage import Storage
 from genpulse.sweep import Sweeper
 from genpulse.temporal import TemporalConnection
+from genpulse.upkeep import Reconciler, Retention, keep_schedule
 from genpulse.webhooks.deliveries import Deliveries
 from genpulse.webhooks.endpoints import Endpoints
 from workflows.delivery import DeliveryWorkflow
 from workflows.generation import GenerationWorkflow
+from workflows.upkeep import UpkeepWorkflow
 
 _RECONNECT_SECONDS = 2.0
 #: Cancellation reaches an activity with the answer to a heartbeat, so heartbeats must not be held back for long.
@@ -140,7 +144,7 @@ async def _services(settings: Settings, stack: AsyncExitStack) -> Services:
 
 
 async def _start_upkeep(services: Services, connection: TemporalConnection, stack: AsyncExitStack) -> None:
-    """Besides workflows: take over what an API process accepted before it died, and drop files that nobody needs."""
+    """Besides workflows: take over what an API process accepted before it died, and have upkeep run again and again."""
     dispatcher = Dispatcher(
         services.database,
         connection,
@@ -148,8 +152,7 @@ async def _start_upkeep(services: Services, connection: TemporalConnection, stac
         min_age=_TAKE_OVER_AFTER,
         budgets=services.settings.budgets,
     )
-    sweeper = Sweeper(services.database, services.storage)
-    for work in (dispatcher.run(), sweeper.run()):
+    for work in (dispatcher.run(), keep_schedule(connection, services.settings.upkeep)):
         stack.push_async_callback(_cancelled, asyncio.create_task(work))
 
 
@@ -168,6 +171,8 @@ async def _builders(queue: str, services: Services, stack: AsyncExitStack) -> li
         return [lambda client: _workflow_worker(client, services, grace)]
     if queue == WEBHOOK_QUEUE:
         return [await _webhook_builder(services, grace, stack)]
+    if queue == UPKEEP_QUEUE:
+        return [lambda client: _upkeep_worker(client, services, grace)]
     if clouds := _clouds_of(queue, services.settings):
         return await _provider_builders(clouds, services, grace, stack)
     if fnmatchcase(queue, PROVIDER_QUEUES):
@@ -198,7 +203,7 @@ def _workflow_worker(client: Client, services: Services, grace: timedelta) -> Wo
     return Worker(
         client,
         task_queue=WORKFLOW_QUEUE,
-        workflows=[GenerationWorkflow, DeliveryWorkflow],
+        workflows=[GenerationWorkflow, DeliveryWorkflow, UpkeepWorkflow],
         activities=[records.submit_step, records.park, records.resume, records.expire, records.finish],
         no_remote_activities=True,
         workflow_runner=SandboxedWorkflowRunner() if services.settings.worker.sandbox else UnsandboxedWorkflowRunner(),
@@ -223,6 +228,26 @@ async def _webhook_builder(services: Services, grace: timedelta, stack: AsyncExi
         activities=[activities.attempt],
         max_concurrent_activities=settings.worker.webhook_concurrency,
         activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, initial=1, maximum=5),
+        graceful_shutdown_timeout=grace,
+    )
+
+
+def _upkeep_worker(client: Client, services: Services, grace: timedelta) -> Worker:
+    async def connected() -> Client:
+        return client
+
+    settings, database = services.settings, services.database
+    kept_for = timedelta(days=settings.budgets.dead_letter_days)
+    duties = UpkeepActivities(
+        Reconciler(database, connected, kept_for=kept_for),
+        Sweeper(database, services.storage),
+        Retention(database, settings.retention),
+    )
+    return Worker(
+        client,
+        task_queue=UPKEEP_QUEUE,
+        activities=duties.all(),
+        max_concurrent_activities=1,
         graceful_shutdown_timeout=grace,
     )
 

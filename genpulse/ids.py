@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime
 from typing import Literal
 
 Prefix = Literal["gen", "ast", "key", "whk", "evt", "hold", "req"]
@@ -15,7 +16,16 @@ _RANDOM_BITS = 80
 
 def new_id(prefix: Prefix) -> str:
     """Return `prefix_` and 26 characters: 48 bits of Unix milliseconds, then 80 random bits (the ULID layout)."""
-    number = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    return _id(prefix, time.time_ns() // 1_000_000, secrets.randbits(_RANDOM_BITS))
+
+
+def first_id(prefix: Prefix, instant: datetime) -> str:
+    """What every id made from that instant on is greater than, and every earlier one less."""
+    return _id(prefix, int(instant.timestamp() * 1000), 0)
+
+
+def _id(prefix: Prefix, milliseconds: int, rest: int) -> str:
+    number = milliseconds << _RANDOM_BITS | rest
     body = "".join(_ALPHABET[number >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
     return f"{prefix}_{body}"
 

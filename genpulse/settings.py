@@ -137,6 +137,23 @@ class FailpointSettings(Group):
     folder: Path | None = Field(None, description="For tests: a file here kills the process that comes to the point")
 
 
+class UpkeepSettings(Group):
+    interval: timedelta = Field(
+        timedelta(minutes=5), ge=timedelta(seconds=10), description="How often what is stored is held against Temporal"
+    )
+
+
+class RetentionSettings(Group):
+    generations_days: float = Field(0, ge=0, description="How long what has ended is kept, with outputs; 0: for ever")
+    events_days: float = Field(
+        30, ge=0, description="How long what has ended keeps all its events; 0: as long as itself"
+    )
+    uploads_days: float = Field(
+        0, ge=0, description="How long an upload is kept that nothing unfinished needs; 0: for ever"
+    )
+    idempotency_hours: float = Field(24, gt=0, description="How long an `Idempotency-Key` is remembered at least")
+
+
 class TelemetrySettings(Group):
     exporter: Literal["none", "otlp", "console"] = Field("none", description="Where OpenTelemetry spans go")
     endpoint: str = Field("", description="OTLP/HTTP endpoint; empty: the OpenTelemetry default")
@@ -166,6 +183,8 @@ class Settings(BaseSettings):
     budgets: BudgetSettings = BudgetSettings()
     failpoints: FailpointSettings = FailpointSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    upkeep: UpkeepSettings = UpkeepSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @property
     def database_url(self) -> str:

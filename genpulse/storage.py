@@ -32,6 +32,8 @@ _CHUNK_BYTES = 4 * 2**20
 _PART_BYTES = 8 * 2**20
 _PARTS_AT_ONCE = 4
 _PREFIX = "blobs"
+#: The folders that blobs are spread over, by the first two characters of their names.
+SHARDS = tuple(f"{number:02x}" for number in range(256))
 _CHECK_KEY = "check"
 #: Of all that only read: whoever dies there has changed nothing.
 _READING = Failpoint("storage.read")
@@ -169,12 +171,15 @@ class Storage:
         with _translated(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, _key(sha256))
 
-    async def blobs(self, *, older_than: timedelta) -> AsyncIterator[Blob]:
-        """Yield the blobs stored before then, for the sweep; a day or more keeps it away from those just reused."""
+    async def blobs(self, *, older_than: timedelta, shard: str = "") -> AsyncIterator[Blob]:
+        """Yield the blobs of a shard, or all, that were stored before then.
+
+        For the sweep; a day or more keeps it away from those just reused.
+        """
         before = datetime.now(UTC) - older_than
         with _translated():
             async with _READING:
-                async for batch in obstore.list(self._store, prefix=_PREFIX):
+                async for batch in obstore.list(self._store, prefix=f"{_PREFIX}/{shard}" if shard else _PREFIX):
                     for stored in batch:
                         if stored["last_modified"] < before:
                             yield Blob(stored["path"].rpartition("/")[2], stored["size"], stored["last_modified"])

@@ -30,6 +30,15 @@ class CloudOptions(RemoteOptions):
     start_to_close_timeout: timedelta
 
 
+class UpkeepOptions(TypedDict):
+    """Options of a duty of upkeep."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
 #: One short database transaction. While the database is away it is tried for ever: giving up would leave a row that
 #: says something untrue. Ten seconds are long for a transaction of milliseconds, and short enough to notice a hung one.
 RECORD: LocalOptions = {
@@ -80,6 +89,18 @@ CLOUD_CANCEL: CloudOptions = {
     "heartbeat_timeout": timedelta(seconds=30),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=5),
     "cancellation_type": ActivityCancellationType.TRY_CANCEL,
+}
+
+#: One duty of upkeep.
+#: - start to close: a duty stops by itself after minutes and says where; this ends one that hangs.
+#: - schedule to close: where no worker serves the queue, the other duties and the next run must not wait for it.
+#: - heartbeat: sent every few seconds; a worker killed in the middle is replaced, and the duty begins again.
+#: - attempts: what is down now is looked at by the next run.
+UPKEEP: UpkeepOptions = {
+    "start_to_close_timeout": timedelta(minutes=10),
+    "schedule_to_close_timeout": timedelta(minutes=15),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=5), maximum_attempts=3),
 }
 
 #: What another model may do better: an outage, spent quota, refused credentials, a job that failed. A refused content

@@ -20,7 +20,14 @@ from genpulse.limits import AccountLimits
 from genpulse.providers.registry import endpoint_of, limits_of
 from genpulse.queues import describe_queues
 from genpulse.repositories import generations, steps
-from genpulse.schemas.queues import ENGINE_QUEUE, FAKE_QUEUE, WEBHOOK_QUEUE, WORKFLOW_QUEUE, provider_queue
+from genpulse.schemas.queues import (
+    ENGINE_QUEUE,
+    FAKE_QUEUE,
+    UPKEEP_QUEUE,
+    WEBHOOK_QUEUE,
+    WORKFLOW_QUEUE,
+    provider_queue,
+)
 from genpulse.schemas.system import CircuitState, Dependency, LimitsState, ProviderState, System
 
 router = APIRouter(tags=["system"], route_class=OpenRoute, responses=problems(422))
@@ -69,7 +76,7 @@ async def metrics(services: ServicesDep) -> Response:
 async def system(services: ServicesDep, _caller: Operator) -> System:
     """What waits, who works, how the providers do, and which dependency is slow. For keys of the scope `admin`."""
     clouds = sorted(services.settings.providers)
-    queues = [WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, WEBHOOK_QUEUE, *map(provider_queue, clouds)]
+    queues = [WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, WEBHOOK_QUEUE, UPKEEP_QUEUE, *map(provider_queue, clouds)]
     circuits = await services.circuits.all()
     async with services.database.reading() as session:
         counts = await generations.count_open(session)

@@ -17,7 +17,10 @@ PROVIDER_QUEUES = "gp-provider-*"
 WEBHOOK_QUEUE = "gp-webhooks"
 """Events on their way to their receivers: many at once, each of them up to twenty seconds."""
 
-QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES, WEBHOOK_QUEUE)
+UPKEEP_QUEUE = "gp-upkeep"
+"""Reconciliation, retention and the sweep of storage: long work that nobody waits for."""
+
+QUEUES = (WORKFLOW_QUEUE, ENGINE_QUEUE, FAKE_QUEUE, PROVIDER_QUEUES, WEBHOOK_QUEUE, UPKEEP_QUEUE)
 
 
 def provider_queue(cloud: str) -> str:

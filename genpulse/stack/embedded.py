@@ -48,7 +48,7 @@ _BACKGROUND = 19
 #: torch's threads must not spin while they wait, which would take the cores from everyone; and models lie on disk.
 _ENGINE_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
 
-_WORKERS = {"worker": "gp-workflows,gp-provider-*,gp-fake,gp-webhooks", "worker-gpu": "gp-gpu"}
+_WORKERS = {"worker": "gp-workflows,gp-upkeep,gp-provider-*,gp-fake,gp-webhooks", "worker-gpu": "gp-gpu"}
 
 
 class EmbeddedStack:

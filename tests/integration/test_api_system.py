@@ -95,7 +95,7 @@ async def test_everything_at_a_glance(tmp_path: Path, temporal: TemporalServer, 
             seen = await until(api, lambda seen: seen["queues"][0]["workers"])
     assert seen["generations"] == {"queued": 1}
     queues = [queue["name"] for queue in seen["queues"]]
-    assert queues == ["gp-workflows", "gp-gpu", "gp-fake", "gp-webhooks", "gp-provider-fal"]
+    assert queues == ["gp-workflows", "gp-gpu", "gp-fake", "gp-webhooks", "gp-upkeep", "gp-provider-fal"]
     (fal,) = seen["providers"]
     assert (fal["endpoint"], fal["in_flight"], fal["paused_seconds"]) == ("https://queue.fal.run", 0, 0)
     assert fal["limits"] == {"rate": 2.0, "burst": 1, "concurrency": 8}

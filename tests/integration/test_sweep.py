@@ -13,6 +13,7 @@ from genpulse.media import MediaLimits
 from genpulse.models import metadata
 from genpulse.net import http_client
 from genpulse.repositories import assets
+from genpulse.schemas.upkeep import DutyReport
 from genpulse.settings import UploadSettings
 from genpulse.storage import Storage
 from genpulse.sweep import Sweeper
@@ -32,8 +33,8 @@ async def test_only_files_without_an_asset_are_dropped_once_they_are_old(tmp_pat
     async with database.transaction() as session:
         assert await assets.remove(session, "default", deleted.id)
 
-    assert await Sweeper(database, storage, kept_for=YOUNG).sweep() == 0
-    assert await Sweeper(database, storage, kept_for=LONG_AGO).sweep() == 1
+    assert await Sweeper(database, storage, kept_for=YOUNG).sweep() == DutyReport(counts={"files": 0})
+    assert await Sweeper(database, storage, kept_for=LONG_AGO).sweep() == DutyReport(counts={"files": 1})
     left = [blob.sha256 async for blob in storage.blobs(older_than=LONG_AGO)]
     assert left == [kept.sha256]
     await database.dispose()

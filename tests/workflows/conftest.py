@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -168,16 +168,31 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
-    storage = Storage.open((tmp_path / "assets").as_uri())
+    async with furnished(temporal, database, tmp_path) as built:
+        yield built
+    await database.dispose()
+
+
+@asynccontextmanager
+async def furnished(
+    temporal: WorkflowEnvironment, database: Database, folder: Path, *, after: House | None = None
+) -> AsyncIterator[House]:
+    """A house whose workers work. One `after` another has its clouds and its queue."""
+    storage = Storage.open((folder / "assets").as_uri())
     catalog = load_catalog(engine_models({}), CLOUDS)
-    records, engine, queue = Records(database), ScriptedEngine(), f"test-{uuid.uuid4()}"
+    records, engine, queue = Records(database), ScriptedEngine(), after.queue if after else f"test-{uuid.uuid4()}"
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(http_client(allow_private=False))
         assets = Assets(database, storage, client, MediaLimits(**UploadSettings().model_dump()))
         threads = stack.enter_context(ThreadPoolExecutor(4))
         activities = EngineActivities(records, assets, catalog, engine, threads)
-        world = Simulator(SimulatorSettings(seconds_per_job=0.05), transport=_called_back(temporal))
-        stack.push_async_callback(world.aclose)
+        world = (
+            after.world
+            if after
+            else Simulator(SimulatorSettings(seconds_per_job=0.05), transport=_called_back(temporal))
+        )
+        if after is None:
+            stack.push_async_callback(world.aclose)
         wire = httpx.AsyncClient(transport=httpx.ASGITransport(create_simulator(world)))
         await stack.enter_async_context(wire)
         clouds = ProviderActivities(
@@ -203,7 +218,6 @@ async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[
         built = House(temporal, database, storage, engine, activities, world, clouds, queue)
         await stack.enter_async_context(built.workflow_worker(f"{queue}-workflows"))
         yield built
-    await database.dispose()
 
 
 def _called_back(temporal: WorkflowEnvironment) -> httpx.AsyncBaseTransport:
