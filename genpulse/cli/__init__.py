@@ -138,9 +138,19 @@ def migrate() -> None:
 
 
 @app.command(rich_help_panel=_SERVERS)
-def doctor() -> None:
-    """Check every dependency and every stored invariant; exit status 1 when something is wrong."""
+def doctor(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")] = False
+) -> None:
+    """Check every dependency and every invariant; exit status 1 when something is wrong."""
     from genpulse.cli.diagnosis import run
+
+    _run(run(as_json=as_json))
+
+
+@app.command(rich_help_panel=_SERVERS)
+def upkeep() -> None:
+    """Have a worker do upkeep now, and show what it did: reconciliation, and what is due of retention."""
+    from genpulse.cli.diagnosis import upkeep as run
 
     _run(run())
 

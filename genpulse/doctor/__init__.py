@@ -1,4 +1,4 @@
-"""What `genpulse doctor` examines: every dependency, then everything that must be true of what is stored."""
+"""What `genpulse doctor` examines: every dependency, then everything that must be true of what is stored and runs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ from collections.abc import AsyncIterator
 
 from genpulse.doctor.dependencies import check_dependencies
 from genpulse.doctor.findings import Finding
-from genpulse.doctor.invariants import check_stored
+from genpulse.doctor.stored import check_stored
 from genpulse.settings import Settings
 
 __all__ = ["Finding", "check_stored", "examine"]
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Check one thing after another. What is stored is only looked at when it can be read."""
-    database_is_fine = True
+    """Check one thing after another. What is stored, and what runs, is only looked at when it can be read."""
+    down: set[str] = set()
     async for finding in check_dependencies(settings):
-        database_is_fine &= finding.ok or finding.subject not in ("database", "storage")
+        if not finding.ok:
+            down.add(finding.subject)
         yield finding
-    if database_is_fine:
-        async for finding in check_stored(settings):
-            yield finding
+    if down & {"database", "storage"}:
+        return
+    async for finding in check_stored(settings):
+        yield finding
+    if "Temporal" in down:
+        return
+    # Here, because this alone needs Temporal's library, which takes its time to load.
+    from genpulse.doctor.running import check_running
+
+    async for finding in check_running(settings):
+        yield finding

@@ -1,30 +1,27 @@
 """Everything that must be true of what is stored, as queries that find what breaks it.
 
-Tests of faults and of load end with these.
+docs/invariants.md has the same list; a test holds the two together. Tests of faults and of load end with these.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
 from genpulse.db import Database, utc_now
-from genpulse.doctor.findings import Ailment, Finding, find
-from genpulse.errors import AssetUnavailable
-from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, StepRow
-from genpulse.schemas.states import FINAL, GenerationStatus, StepStatus
-from genpulse.settings import Settings
-from genpulse.storage import Storage
+from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, IdempotencyRow, StepRow
+from genpulse.schemas.states import FINAL, Billing, GenerationStatus, StepStatus
 
 _PROMPTLY = timedelta(minutes=1)
 _DEADLINE_SLACK = timedelta(minutes=5)
 _OPEN_STEPS = (StepStatus.QUEUED, StepStatus.SUBMITTED, StepStatus.RUNNING)
-_EXAMPLES = 3
-_ASSETS_PER_PAGE = 500
+#: What retention may remove of the events of a generation that has ended.
+_THINNED = ("output", "done")
+_MOST = 1000  # of what breaks one: more are not counted
 
 _id, _status = col(GenerationRow.id), col(GenerationRow.status)
 _is_final = _status.in_(FINAL)
@@ -32,113 +29,119 @@ _is_final = _status.in_(FINAL)
 
 @dataclass(frozen=True, kw_only=True)
 class Invariant:
-    """`sentence` is true unless `broken_by` finds something; it selects ids."""
+    """`sentence` is true of each of `among` unless `broken_by` finds its id."""
 
+    id: str
     sentence: str
+    among: type[SQLModel]
     broken_by: Select[str]
+    where: ColumnElement[bool] | None = None
 
 
-async def check_stored(settings: Settings) -> AsyncIterator[Finding]:
-    """One finding for each invariant."""
-    database = Database(settings.database_url, pool_size=1)
-    try:
-        for invariant in _invariants():
-            yield await find("stored", lambda one=invariant: _check(database, one))  # type: ignore[misc]
-        storage = Storage.from_settings(settings)
-        yield await find("stored", lambda: _check_blobs(database, storage))
-    finally:
-        await database.dispose()
-
-
-async def _check(database: Database, invariant: Invariant) -> str:
+async def look(database: Database, invariant: Invariant) -> tuple[int, list[str]]:
+    """How many there are to be looked at, and the ids of those that break it."""
+    counting: Select[Any] = select(func.count()).select_from(invariant.among)
+    if invariant.where is not None:
+        counting = counting.where(invariant.where)
     async with database.reading() as session:
-        broken = (await session.execute(invariant.broken_by.distinct())).scalars().all()
-    if broken:
-        raise Ailment(f"{invariant.sentence}: not so for {_examples(broken)}.")
-    return invariant.sentence
+        checked: int = (await session.execute(counting)).scalar_one()
+        broken = (await session.execute(invariant.broken_by.distinct().limit(_MOST))).scalars().all()
+    return checked, list(broken)
 
 
-async def _check_blobs(database: Database, storage: Storage) -> str:
-    sentence = "The bytes of every asset and poster are in the storage"
-    lost: list[str] = []
-    last = ""
-    while page := await _assets(database, col(AssetRow.id) > last):
-        lost += [asset.id for asset in page if not await _is_whole(storage, asset)]
-        last = page[-1].id
-    # What was deleted while we looked is not lost.
-    if lost and (still := await _assets(database, col(AssetRow.id).in_(lost))):
-        raise Ailment(f"{sentence}: not so for {_examples([asset.id for asset in still])}.")
-    return sentence
-
-
-async def _assets(database: Database, condition: ColumnElement[bool]) -> Sequence[AssetRow]:
-    query = select(AssetRow).where(condition).order_by(col(AssetRow.id)).limit(_ASSETS_PER_PAGE)
-    async with database.reading() as session:
-        return (await session.execute(query)).scalars().all()
-
-
-async def _is_whole(storage: Storage, asset: AssetRow) -> bool:
-    try:
-        if asset.poster_sha256 is not None:
-            await storage.size(asset.poster_sha256)
-        return await storage.size(asset.sha256) == asset.bytes
-    except AssetUnavailable:
-        return False
-
-
-def _examples(ids: Sequence[str]) -> str:
-    shown = ", ".join(ids[:_EXAMPLES])
-    return f"{shown} and {len(ids) - _EXAMPLES} more" if len(ids) > _EXAMPLES else shown
-
-
-def _invariants() -> list[Invariant]:
-    return [*_of_generations(), *_of_delivery(), *_of_steps(), *_of_events()]
+def invariants() -> list[Invariant]:
+    """All of them, as of now."""
+    return [*_of_generations(), *_of_delivery(), *_of_steps(), *_of_attempts(), *_of_events(), *_of_the_rest()]
 
 
 def _of_generations() -> list[Invariant]:
     finished = col(GenerationRow.finished_at)
     has_error = col(GenerationRow.error).is_not(None)
     succeeded, failed = _status == GenerationStatus.SUCCEEDED, _status == GenerationStatus.FAILED
+    is_kept = _status == GenerationStatus.DEAD_LETTERED
+    runs = _status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING, GenerationStatus.CANCELING])
+    kept_until = col(GenerationRow.kept_until)
     return [
         Invariant(
+            id="I01",
             sentence="Every generation that has ended, and no other, has the time at which it did",
+            among=GenerationRow,
             broken_by=select(_id).where(
                 or_(and_(_is_final, finished.is_(None)), and_(~_is_final, finished.is_not(None)))
             ),
         ),
         Invariant(
+            id="I02",
             sentence="Every failed generation says why, and no succeeded one has an error",
+            among=GenerationRow,
+            where=or_(failed, succeeded),
             broken_by=select(_id).where(or_(and_(failed, ~has_error), and_(succeeded, has_error))),
         ),
         Invariant(
+            id="I03",
             sentence="Every succeeded generation is wholly done",
+            among=GenerationRow,
+            where=succeeded,
             broken_by=select(_id).where(succeeded, col(GenerationRow.progress) != 1.0),
         ),
         Invariant(
+            id="I04",
             sentence="No generation runs past its deadline",
+            among=GenerationRow,
+            where=runs,
+            broken_by=select(_id).where(runs, col(GenerationRow.deadline_at) < utc_now() - _DEADLINE_SLACK),
+        ),
+        Invariant(
+            id="I05",
+            sentence="Every dead letter says why, since when, and until when it is kept",
+            among=GenerationRow,
+            where=is_kept,
             broken_by=select(_id).where(
-                _status.in_([GenerationStatus.QUEUED, GenerationStatus.RUNNING, GenerationStatus.CANCELING]),
-                col(GenerationRow.deadline_at) < utc_now() - _DEADLINE_SLACK,
+                is_kept, or_(~has_error, col(GenerationRow.parked_at).is_(None), kept_until.is_(None))
             ),
+        ),
+        Invariant(
+            id="I06",
+            sentence="No dead letter is kept past its time",
+            among=GenerationRow,
+            where=is_kept,
+            broken_by=select(_id).where(is_kept, kept_until < utc_now() - _DEADLINE_SLACK),
         ),
     ]
 
 
 def _of_delivery() -> list[Invariant]:
     a_while_ago = utc_now() - _PROMPTLY
+    cancelled_at, resolution = col(GenerationRow.cancel_requested_at), col(GenerationRow.resolution)
+    heard_lately = exists().where(
+        col(EventRow.generation_id) == _id,
+        col(EventRow.seq) == col(GenerationRow.version),
+        col(EventRow.created_at) >= a_while_ago,
+    )
     return [
         Invariant(
+            id="I07",
             sentence="Temporal knows of every generation within a minute",
+            among=GenerationRow,
+            where=~_is_final,
             broken_by=select(_id).where(
                 ~_is_final, col(GenerationRow.dispatched_at).is_(None), col(GenerationRow.created_at) < a_while_ago
             ),
         ),
         Invariant(
+            id="I08",
             sentence="Temporal knows of every cancellation within a minute",
+            among=GenerationRow,
+            where=cancelled_at.is_not(None),
+            broken_by=select(_id).where(cancelled_at < a_while_ago, col(GenerationRow.cancel_sent_at).is_(None)),
+        ),
+        Invariant(
+            id="I09",
+            sentence="Temporal knows of every decision about a dead letter within a minute",
+            among=GenerationRow,
+            where=resolution.is_not(None),
             broken_by=select(_id).where(
-                ~_is_final,
-                col(GenerationRow.cancel_requested_at) < a_while_ago,
-                col(GenerationRow.cancel_sent_at).is_(None),
+                resolution.is_not(None), col(GenerationRow.resolution_sent_at).is_(None), ~heard_lately
             ),
         ),
     ]
@@ -149,42 +152,116 @@ def _of_steps() -> list[Invariant]:
     steps = select(col(StepRow.generation_id)).join(GenerationRow, _id == col(StepRow.generation_id))
     return [
         Invariant(
-            sentence="Every generation has steps",
-            broken_by=select(_id).where(~exists().where(col(StepRow.generation_id) == _id)),
+            id="I10",
+            sentence="Every generation has steps, at places without gaps",
+            among=GenerationRow,
+            broken_by=select(_id)
+            .outerjoin(StepRow, col(StepRow.generation_id) == _id)
+            .group_by(_id)
+            .having(func.count(col(StepRow.position)) != func.coalesce(func.max(col(StepRow.position)) + 1, -1)),
         ),
         Invariant(
+            id="I11",
             sentence="No step is open in a generation that has ended",
+            among=StepRow,
             broken_by=steps.where(_is_final, status.in_(_OPEN_STEPS)),
         ),
         Invariant(
+            id="I12",
             sentence="Every step of a succeeded generation has succeeded",
+            among=StepRow,
             broken_by=steps.where(_status == GenerationStatus.SUCCEEDED, status != StepStatus.SUCCEEDED),
         ),
         Invariant(
+            id="I13",
             sentence="No step of a queued generation has begun",
+            among=StepRow,
             broken_by=steps.where(_status == GenerationStatus.QUEUED, status != StepStatus.QUEUED),
         ),
         Invariant(
+            id="I14",
             sentence="Every succeeded step has made something",
+            among=StepRow,
+            where=status == StepStatus.SUCCEEDED,
             broken_by=select(col(StepRow.generation_id)).where(status == StepStatus.SUCCEEDED, ~_announced_output()),
         ),
         Invariant(
-            sentence="No attempt is open at a step that is not",
-            broken_by=select(col(AttemptRow.generation_id))
-            .join(StepRow, and_(*_same_step(AttemptRow)))
-            .where(col(AttemptRow.status) == "running", status.not_in(_OPEN_STEPS)),
-        ),
-        Invariant(
-            sentence="No step has two open attempts",
-            broken_by=select(col(AttemptRow.generation_id))
-            .where(col(AttemptRow.status) == "running")
-            .group_by(col(AttemptRow.generation_id), col(AttemptRow.position))
-            .having(func.count() > 1),
+            id="I15",
+            sentence="Every output belongs to a step that has succeeded, and to the same tenant",
+            among=AssetRow,
+            where=col(AssetRow.generation_id).is_not(None),
+            broken_by=select(col(AssetRow.id))
+            .join(GenerationRow, _id == col(AssetRow.generation_id))
+            .outerjoin(StepRow, and_(*_same_step(AssetRow)))
+            .where(
+                or_(
+                    status.is_(None),
+                    status != StepStatus.SUCCEEDED,
+                    col(AssetRow.tenant_id) != col(GenerationRow.tenant_id),
+                )
+            ),
         ),
     ]
 
 
-def _same_step(other: type[AttemptRow]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _of_attempts() -> list[Invariant]:
+    generation, status = col(AttemptRow.generation_id), col(AttemptRow.status)
+    sent_at, billing = col(AttemptRow.sent_at), col(AttemptRow.billing)
+    attempts = select(generation)
+    return [
+        Invariant(
+            id="I16",
+            sentence="No attempt is open at a step that is not",
+            among=AttemptRow,
+            where=status == "running",
+            broken_by=attempts.join(StepRow, and_(*_same_step(AttemptRow))).where(
+                status == "running", col(StepRow.status).not_in(_OPEN_STEPS)
+            ),
+        ),
+        Invariant(
+            id="I17",
+            sentence="No step has two open attempts",
+            among=AttemptRow,
+            where=status == "running",
+            broken_by=attempts.where(status == "running")
+            .group_by(generation, col(AttemptRow.position))
+            .having(func.count() > 1),
+        ),
+        Invariant(
+            id="I18",
+            sentence="What has become a job, or was answered, was sent before",
+            among=AttemptRow,
+            where=or_(col(AttemptRow.provider_job_id).is_not(None), col(AttemptRow.answer).is_not(None)),
+            broken_by=attempts.where(
+                sent_at.is_(None),
+                or_(col(AttemptRow.provider_job_id).is_not(None), col(AttemptRow.answer).is_not(None)),
+            ),
+        ),
+        Invariant(
+            id="I19",
+            sentence="What was never sent is not billed",
+            among=AttemptRow,
+            where=billing.is_not(None),
+            broken_by=attempts.where(sent_at.is_(None), billing.in_([Billing.POSSIBLE.value, Billing.FULL.value])),
+        ),
+        Invariant(
+            id="I20",
+            sentence="No attempt is of a round that has not begun",
+            among=AttemptRow,
+            broken_by=attempts.join(GenerationRow, _id == generation).where(
+                col(AttemptRow.round) > col(GenerationRow.round)
+            ),
+        ),
+        Invariant(
+            id="I21",
+            sentence="Every attempt that has ended, and no other, has the time at which it did",
+            among=AttemptRow,
+            broken_by=attempts.where((status == "running") != col(AttemptRow.finished_at).is_(None)),
+        ),
+    ]
+
+
+def _same_step(other: type[AttemptRow | AssetRow]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return (
         col(other.generation_id) == col(StepRow.generation_id),
         col(other.position) == col(StepRow.position),
@@ -203,17 +280,51 @@ def _announced_output() -> ColumnElement[bool]:
 def _of_events() -> list[Invariant]:
     version, seq = col(GenerationRow.version), col(EventRow.seq)
     generation = col(EventRow.generation_id)
+    is_thinned = and_(
+        _is_final, ~exists().where(generation == _id, col(EventRow.type).not_in(_THINNED)).correlate(GenerationRow)
+    )
     numbered = (
         select(_id)
         .outerjoin(EventRow, generation == _id)
-        .group_by(_id, version)
-        .having(or_(func.count(seq) != version, func.coalesce(func.max(seq), 0) != version))
+        .group_by(_id, version, _status)
+        .having(
+            or_(
+                func.coalesce(func.max(seq), 0) != version,
+                and_(func.count(seq) != version, ~is_thinned),
+            )
+        )
     )
     last_is_done = exists().where(generation == _id, seq == version, col(EventRow.type) == "done")
     return [
-        Invariant(sentence="The events of every generation are numbered without gaps", broken_by=numbered),
         Invariant(
+            id="I22",
+            sentence="The events of every generation are numbered without gaps, until retention thins them",
+            among=GenerationRow,
+            broken_by=numbered,
+        ),
+        Invariant(
+            id="I23",
             sentence="The events of every generation that has ended, and of no other, end with `done`",
+            among=GenerationRow,
             broken_by=select(_id).where(_is_final != last_is_done),
+        ),
+    ]
+
+
+def _of_the_rest() -> list[Invariant]:
+    key = col(IdempotencyRow.key)
+    return [
+        Invariant(
+            id="I24",
+            sentence="Every idempotency key leads to its tenant's generation that was made with it",
+            among=IdempotencyRow,
+            broken_by=select(key)
+            .join(GenerationRow, _id == col(IdempotencyRow.generation_id))
+            .where(
+                or_(
+                    col(GenerationRow.tenant_id) != col(IdempotencyRow.tenant_id),
+                    func.coalesce(col(GenerationRow.idempotency_key), "") != key,
+                )
+            ),
         ),
     ]

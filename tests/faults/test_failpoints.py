@@ -126,7 +126,7 @@ async def test_a_process_dies_here(
     for generation in ended:
         assert _is_fine(generation, scenario.ends), (generation.status, generation.error)
     assert (await world.get("/jobs")).json()["count"] - before <= scenario.jobs
-    broken = [finding.sentence async for finding in check_stored(settings_of(stack)) if not finding.ok]
+    broken = [finding.line async for finding in check_stored(settings_of(stack)) if not finding.ok]
     assert broken == []
 
 

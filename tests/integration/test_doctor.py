@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +13,10 @@ import pytest
 from sqlalchemy import delete, insert, text
 
 from genpulse.db import Database, utc_now
-from genpulse.doctor import check_stored, examine
+from genpulse.doctor import Finding, check_stored, examine
+from genpulse.doctor.running import SENTENCES
 from genpulse.migrations import upgrade
-from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, StepRow, metadata
+from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, IdempotencyRow, StepRow, metadata
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation, Priority, StepStatus
 from genpulse.settings import DatabaseSettings, RedisSettings, Settings, TemporalSettings
 from genpulse.storage import Storage
@@ -21,7 +24,8 @@ from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.temporal import temporal_server
 from tests.servers.valkey import valkey_server
 
-DONE, WAITING = "gen_done", "gen_waiting"
+DONE, WAITING, KEY = "gen_done", "gen_waiting", "order-42"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,15 @@ async def _plant_sound_data(database: Database, blob: tuple[str, int]) -> None:
     now = utc_now()
     events = [("status", {"status": "running"}), ("output", {"step": "main", "asset": {}}), ("done", {})]
     generations = [
-        _generation(DONE, "succeeded", progress=1.0, version=len(events), dispatched_at=now, finished_at=now),
+        _generation(
+            DONE,
+            "succeeded",
+            progress=1.0,
+            version=len(events),
+            dispatched_at=now,
+            finished_at=now,
+            idempotency_key=KEY,
+        ),
         _generation(WAITING, "queued"),
     ]
     sha256, size = blob
@@ -81,6 +93,8 @@ async def _plant_sound_data(database: Database, blob: tuple[str, int]) -> None:
         await session.execute(insert(StepRow), [_step(DONE, "succeeded"), _step(WAITING, "queued")])
         await session.execute(insert(AttemptRow), [_attempt(DONE, "succeeded", 1)])
         await session.execute(insert(AssetRow), [asset | made_by | {"bytes": size, "created_at": now}])
+        key = {"tenant_id": "default", "key": KEY, "fingerprint": "", "generation_id": DONE, "created_at": now}
+        await session.execute(insert(IdempotencyRow), [key])
         for seq, (kind, data) in enumerate(events, start=1):
             row = {"generation_id": DONE, "seq": seq, "type": kind, "data": data, "created_at": now}
             await session.execute(insert(EventRow), [row])
@@ -129,19 +143,25 @@ def _attempt(generation_id: str, status: str, number: int) -> dict[str, Any]:
         model="fake",
         status=status,
         started_at=utc_now(),
+        finished_at=None if status == "running" else utc_now(),
     )
     return row.model_dump()
 
 
-async def _complaints(settings: Settings) -> list[str]:
-    return [finding.sentence async for finding in check_stored(settings) if not finding.ok]
+async def _findings(settings: Settings) -> list[Finding]:
+    return [finding async for finding in check_stored(settings, second_look=timedelta(0))]
+
+
+async def _complaints(settings: Settings) -> list[Finding]:
+    return [finding for finding in await _findings(settings) if not finding.ok]
 
 
 @pytest.mark.usefixtures("database")
 async def test_sound_data_has_no_faults(settings: Settings) -> None:
-    findings = [finding async for finding in check_stored(settings)]
-    assert [finding.sentence for finding in findings if not finding.ok] == []
-    assert len(findings) > 10
+    findings = await _findings(settings)
+    assert [finding.line for finding in findings if not finding.ok] == []
+    figures = {finding.id: (finding.checked, finding.broken) for finding in findings}
+    assert (figures["I01"], figures["I12"], figures["I17"], figures["I25"]) == ((2, 0), (2, 0), (0, 0), (1, 0))
 
 
 FAULTS = {
@@ -172,12 +192,37 @@ FAULTS = {
         f"UPDATE event SET data = '{{\"step\": \"other\"}}' WHERE generation_id = '{DONE}' AND seq = 2",
     ],
     "No attempt is open": [f"UPDATE attempt SET status = 'running' WHERE generation_id = '{DONE}'"],
-    "numbered without gaps": [
+    "The events of every generation are numbered without gaps": [
         f"DELETE FROM event WHERE generation_id = '{DONE}' AND seq = 2",
+        f"DELETE FROM event WHERE generation_id = '{DONE}' AND seq = 3",
         f"UPDATE generation SET version = 4 WHERE id = '{DONE}'",
         f"UPDATE generation SET version = 1 WHERE id = '{WAITING}'",
     ],
-    "end with `done`": [f"UPDATE event SET type = 'status' WHERE generation_id = '{DONE}' AND seq = 3"],
+    "Every dead letter says why": [
+        f"UPDATE generation SET status = 'dead_lettered', error = '{{}}', parked_at = created_at WHERE id = '{WAITING}'"
+    ],
+    "No dead letter is kept past its time": [
+        f"UPDATE generation SET status = 'dead_lettered', kept_until = '2020-01-01 00:00+00:00' WHERE id = '{WAITING}'"
+    ],
+    "Temporal knows of every decision": [
+        f"UPDATE generation SET resolution = '{{}}' WHERE id = '{WAITING}'",
+    ],
+    "Every output belongs to a step that has succeeded": [
+        f"UPDATE generation_step SET status = 'failed' WHERE generation_id = '{DONE}'",
+        "UPDATE asset SET tenant_id = 'another'",
+        "UPDATE asset SET position = 7",
+    ],
+    "What has become a job": [f"UPDATE attempt SET provider_job_id = 'job-1' WHERE generation_id = '{DONE}'"],
+    "What was never sent is not billed": [f"UPDATE attempt SET billing = 'possible' WHERE generation_id = '{DONE}'"],
+    "No attempt is of a round that has not begun": [f"UPDATE attempt SET round = 1 WHERE generation_id = '{DONE}'"],
+    "Every attempt that has ended": [f"UPDATE attempt SET finished_at = NULL WHERE generation_id = '{DONE}'"],
+    "Every idempotency key leads": [
+        "UPDATE idempotency SET tenant_id = 'another'",
+        f"UPDATE generation SET idempotency_key = NULL WHERE id = '{DONE}'",
+    ],
+    "The events of every generation that has ended": [
+        f"UPDATE event SET type = 'status' WHERE generation_id = '{DONE}' AND seq = 3"
+    ],
     "The bytes of every asset": ["UPDATE asset SET bytes = 1", f"UPDATE asset SET poster_sha256 = '{'0' * 64}'"],
 }
 
@@ -188,15 +233,46 @@ FAULTS = {
 async def test_a_planted_fault_is_found(settings: Settings, database: Database, sentence: str, fault: str) -> None:
     async with database.transaction() as session:
         await session.execute(text(fault))
-    complaints = [complaint for complaint in await _complaints(settings) if sentence in complaint]
-    assert len(complaints) == 1
-    assert DONE in complaints[0] or WAITING in complaints[0] or "ast_1" in complaints[0]
+    [complaint] = [one for one in await _complaints(settings) if one.sentence.startswith(sentence)]
+    assert complaint.broken == 1
+    [example] = complaint.examples
+    assert example in (DONE, WAITING, "ast_1", KEY)
+    assert complaint.line.endswith(f"1 broken ({example})")
 
 
 async def test_two_open_attempts_are_found(settings: Settings, database: Database) -> None:
     async with database.transaction() as session:
         await session.execute(insert(AttemptRow), [_attempt(WAITING, "running", number) for number in (1, 2)])
-    assert [f"No step has two open attempts: not so for {WAITING}."] == await _complaints(settings)
+    assert [one.line for one in await _complaints(settings)] == [
+        f"I17 No step has two open attempts: 2 checked, 1 broken ({WAITING})"
+    ]
+
+
+async def test_what_is_broken_only_for_a_moment_is_not_said(settings: Settings, database: Database) -> None:
+    async with database.transaction() as session:
+        await session.execute(text(f"UPDATE generation SET progress = 0.5 WHERE id = '{DONE}'"))
+
+    async def repair() -> None:
+        async with database.transaction() as session:
+            await session.execute(text(f"UPDATE generation SET progress = 1 WHERE id = '{DONE}'"))
+
+    repairing = asyncio.get_running_loop().call_later(0.5, lambda: asyncio.ensure_future(repair()))
+    findings = [finding async for finding in check_stored(settings, second_look=timedelta(seconds=5))]
+    assert not repairing.cancelled()
+    assert [finding.line for finding in findings if not finding.ok] == []
+
+
+async def test_events_that_retention_has_thinned_are_sound(settings: Settings, database: Database) -> None:
+    async with database.transaction() as session:
+        await session.execute(text(f"DELETE FROM event WHERE generation_id = '{DONE}' AND type = 'status'"))
+    assert await _complaints(settings) == []
+
+
+@pytest.mark.usefixtures("database")
+async def test_every_invariant_is_documented_and_every_documented_one_is_looked_at(settings: Settings) -> None:
+    listed = re.findall(r"^\| ([IT]\d\d) \| (.+?) \|", (ROOT / "docs/invariants.md").read_text("utf-8"), re.MULTILINE)
+    looked_at = [(finding.id, finding.sentence) for finding in await _findings(settings)]
+    assert listed == [*looked_at, *SENTENCES.items()]
 
 
 async def test_every_dependency_that_answers_is_fine(tmp_path: Path) -> None:
@@ -208,7 +284,7 @@ async def test_every_dependency_that_answers_is_fine(tmp_path: Path) -> None:
         )
         await upgrade(settings.database_url)
         findings = {finding.subject: finding async for finding in examine(settings)}
-    assert findings.keys() == {"database", "storage", "Temporal", "Redis", "engine", "stored"}
+    assert findings.keys() == {"database", "storage", "Temporal", "Redis", "engine", "stored", "running"}
     assert [finding for finding in findings.values() if not finding.ok and finding.subject != "engine"] == []
 
 

@@ -55,7 +55,7 @@ async def judge(plan: Plan, world: World, seen: Seen) -> Verdict:
     finally:
         await database.close()
     verdict.invariants = [finding async for finding in check_stored(world.settings)]
-    verdict.complaints += [finding.sentence for finding in verdict.invariants if not finding.ok]
+    verdict.complaints += [finding.line for finding in verdict.invariants if not finding.ok]
     return verdict
 
 
