@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
 from activities.failures import to_temporal
-from activities.pacing import beat, insist
+from activities.pacing import alive, insist
 from genpulse.errors import GenPulseError
 from genpulse.schemas.webhooks import DeliveryOrder, DeliveryOutcome
 
@@ -26,13 +25,11 @@ class DeliveryActivities:
     @activity.defn(name="delivery.attempt")
     async def attempt(self, order: DeliveryOrder) -> DeliveryOutcome:
         """Send an event once. Whatever the receiver does with it is a result; only what is ours fails."""
-        beating = asyncio.create_task(beat())
-        try:
-            return await self._attempt(order)
-        except GenPulseError as error:
-            raise to_temporal(error, None) from error
-        finally:
-            beating.cancel()
+        async with alive():
+            try:
+                return await self._attempt(order)
+            except GenPulseError as error:
+                raise to_temporal(error, None) from error
 
     async def _attempt(self, order: DeliveryOrder) -> DeliveryOutcome:
         begun = await self.deliveries.begin(order)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,11 +37,20 @@ def interval(age: timedelta, spec: ModelSpec, *, called_back: bool) -> timedelta
     return timedelta(seconds=min(max(age.total_seconds() / share, spec.poll.least), most))
 
 
-async def beat() -> None:
+@asynccontextmanager
+async def alive() -> AsyncIterator[None]:
     """Tell Temporal that we live: a worker that dies in the middle is noticed in seconds.
 
     Not at once: most polls are over before, and a heartbeat costs Temporal as much as the poll's end.
     """
+    beating = asyncio.create_task(_beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+
+
+async def _beat() -> None:
     while True:
         await asyncio.sleep(_BEAT_SECONDS)
         activity.heartbeat()

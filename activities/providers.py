@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from temporalio import activity
 
 from activities.failures import OUTCOME_UNKNOWN, fault, recorded, to_temporal
-from activities.pacing import LOOK_AGAIN, beat, insist, interval, later, outlast, to_its_end
+from activities.pacing import LOOK_AGAIN, alive, insist, interval, later, outlast, to_its_end
 from genpulse.errors import (
     AlreadyFinished,
     AssetUnavailable,
@@ -315,18 +314,22 @@ class ProviderActivities:
 
         Afterwards nothing is sent any more, and the job takes no place in flight.
         """
-        try:
-            call = await self.calls.sent(order)
-            if call is None:
-                return Cancellation(billing=Billing.NONE)
-            account = self.accounts.of(order.model)
-            job = await self._job_of(order, call, account)
-            billing, usage = await self._stop(order, call, account, job)
-            await self.calls.given_up(order, call, billing, usage)
-            await self.limiter.release(account.name, call.key)
-            return Cancellation(billing=billing, unknown=job is None and call.answer is None)
-        except GenPulseError as error:
-            raise to_temporal(error, order.model.partition("/")[0]) from error
+        async with alive():
+            try:
+                return await self._cancel(order)
+            except GenPulseError as error:
+                raise to_temporal(error, order.model.partition("/")[0]) from error
+
+    async def _cancel(self, order: StepOrder) -> Cancellation:
+        call = await self.calls.sent(order)
+        if call is None:
+            return Cancellation(billing=Billing.NONE)
+        account = self.accounts.of(order.model)
+        job = await self._job_of(order, call, account)
+        billing, usage = await self._stop(order, call, account, job)
+        await self.calls.given_up(order, call, billing, usage)
+        await self.limiter.release(account.name, call.key)
+        return Cancellation(billing=billing, unknown=job is None and call.answer is None)
 
     async def _job_of(self, order: StepOrder, call: Call, account: Account) -> Job | None:
         """The job of a call that was sent; looked for at the cloud, where its answer was lost."""
@@ -381,19 +384,17 @@ class ProviderActivities:
         What may pass is tried again as a new attempt, up to `attempts`; after that the workflow decides.
         """
         provider = order.model.partition("/")[0]
-        beating = asyncio.create_task(beat())
-        try:
-            yield
-        except _NO_END as error:
-            raise to_temporal(error, provider) from error
-        except GenPulseError as error:
-            failed = fault(error, provider)
-            number = await outlast(lambda: self.records.fail_attempt(order, failed))
-            # A job that failed may have been paid for: whether another follows is the workflow's to say.
-            final = number >= attempts or isinstance(error, ProviderFailed)
-            raise to_temporal(error, provider, final=final) from error
-        finally:
-            beating.cancel()
+        async with alive():
+            try:
+                yield
+            except _NO_END as error:
+                raise to_temporal(error, provider) from error
+            except GenPulseError as error:
+                failed = fault(error, provider)
+                number = await outlast(lambda: self.records.fail_attempt(order, failed))
+                # A job that failed may have been paid for: whether another follows is the workflow's to say.
+                final = number >= attempts or isinstance(error, ProviderFailed)
+                raise to_temporal(error, provider, final=final) from error
 
 
 @contextmanager

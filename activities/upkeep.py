@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from temporalio import activity
 
 from activities.failures import to_temporal
-from activities.pacing import beat
+from activities.pacing import alive
 from genpulse.errors import GenPulseError
 from genpulse.schemas.upkeep import DutyOrder, DutyReport
 
@@ -31,31 +30,31 @@ class UpkeepActivities:
     @activity.defn(name="upkeep.reconcile_rows")
     async def reconcile_rows(self, order: DutyOrder) -> DutyReport:
         """Rows without a workflow."""
-        async with _alive():
+        async with _on_duty():
             return await self.reconciler.rows(order.begin_after)
 
     @activity.defn(name="upkeep.reconcile_runs")
     async def reconcile_runs(self, _order: DutyOrder) -> DutyReport:
         """Workflows without a row."""
-        async with _alive():
+        async with _on_duty():
             return await self.reconciler.runs()
 
     @activity.defn(name="upkeep.close_attempts")
     async def close_attempts(self, _order: DutyOrder) -> DutyReport:
         """Attempts without an answer."""
-        async with _alive():
+        async with _on_duty():
             return await self.reconciler.attempts()
 
     @activity.defn(name="upkeep.expire")
     async def expire(self, order: DutyOrder) -> DutyReport:
         """What has been kept for long enough, and assets without an owner."""
-        async with _alive():
+        async with _on_duty():
             return await self.retention.expire(order.begin_after)
 
     @activity.defn(name="upkeep.sweep_storage")
     async def sweep_storage(self, order: DutyOrder) -> DutyReport:
         """Files that no asset needs."""
-        async with _alive():
+        async with _on_duty():
             return await self.sweeper.sweep(order.begin_after)
 
     def all(self) -> list[Callable[..., Any]]:
@@ -64,12 +63,9 @@ class UpkeepActivities:
 
 
 @asynccontextmanager
-async def _alive() -> AsyncIterator[None]:
-    """Tell Temporal that we live for as long as the duty takes."""
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    except GenPulseError as error:
-        raise to_temporal(error, None) from error
-    finally:
-        beating.cancel()
+async def _on_duty() -> AsyncIterator[None]:
+    async with alive():
+        try:
+            yield
+        except GenPulseError as error:
+            raise to_temporal(error, None) from error

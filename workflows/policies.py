@@ -86,7 +86,7 @@ CLOUD_SEND: CloudOptions = {**CLOUD, "cancellation_type": ActivityCancellationTy
 #: Cancelling at a cloud, while nothing else of the generation goes on: a minute is tried, then the job is left alone.
 CLOUD_CANCEL: CloudOptions = {
     "start_to_close_timeout": timedelta(seconds=30),
-    "heartbeat_timeout": timedelta(seconds=30),
+    "heartbeat_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=5),
     "cancellation_type": ActivityCancellationType.TRY_CANCEL,
 }
@@ -99,8 +99,8 @@ CLOUD_CANCEL: CloudOptions = {
 UPKEEP: UpkeepOptions = {
     "start_to_close_timeout": timedelta(minutes=10),
     "schedule_to_close_timeout": timedelta(minutes=15),
-    "heartbeat_timeout": timedelta(seconds=30),
-    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=5), maximum_attempts=3),
+    "heartbeat_timeout": timedelta(seconds=10),
+    "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=2), maximum_attempts=3),
 }
 
 #: What another model may do better: an outage, spent quota, refused credentials, a job that failed. A refused content

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,11 +18,12 @@ import httpx
 from genpulse.circuits import FAILURES_TO_OPEN, Circuits
 from genpulse.client import Client, ClientError, Unreachable
 from genpulse.db import Database, utc_now
-from genpulse.repositories import circuits, deliveries, webhooks
+from genpulse.repositories import circuits, deliveries, steps, webhooks
 from genpulse.schemas.generations import Generation
 from genpulse.schemas.states import GenerationStatus
 from genpulse.security import DEFAULT_TENANT
-from tests.faults.conftest import eventually
+from genpulse.stack import EmbeddedStack
+from tests.faults.conftest import eventually, kill
 from tests.integration.conftest import png
 from tests.matrix import FAMILIES
 from tests.servers.receiver import Receiver
@@ -34,6 +38,7 @@ SUCCEEDED, FAILED, CANCELED = GenerationStatus.SUCCEEDED, GenerationStatus.FAILE
 class Scene:
     """A running stack, and the point at which one of its processes is to die. `arm` makes it so, from then on."""
 
+    stack: EmbeddedStack
     client: Client
     world: httpx.AsyncClient
     database: Database
@@ -59,6 +64,15 @@ class Scene:
 
         await eventually(look)
         return await self.client.get(generation_id)
+
+    async def kill_worker(self) -> None:
+        """Once more than the point does; an earlier death may not be over."""
+
+        async def runs() -> bool:
+            return self.stack.pid("worker") is not None
+
+        await eventually(runs)
+        kill(self.stack, "worker")
 
     async def parked(self, cloud: str) -> str:
         """A generation whose call was answered to nobody."""
@@ -137,6 +151,49 @@ async def told(scene: Scene) -> None:
     scene.awaited.append(has_arrived)
 
 
+async def looked_at(scene: Scene) -> None:
+    """An operator asks how everything is."""
+    scene.arm()
+    headers = {"Authorization": f"Bearer {scene.stack.admin_key}"}
+    async with httpx.AsyncClient(base_url=scene.stack.api_url, headers=headers) as caller:
+        for path in ("/readyz", "/v1/system"):
+            await again(lambda path=path: _looked(caller, path))  # type: ignore[misc]
+    await scene.submit(FAKE)
+
+
+async def _looked(caller: httpx.AsyncClient, path: str) -> None:
+    try:
+        (await caller.get(path)).raise_for_status()
+    except (httpx.TransportError, httpx.HTTPStatusError) as error:  # 503 while the process that was killed comes back
+        raise Unreachable(str(error)) from error
+
+
+async def restarted(scene: Scene) -> None:
+    """The worker is killed, starts, and has to find what it needs."""
+    scene.arm()
+    await scene.kill_worker()
+    await scene.submit(FAKE)
+
+
+async def swept(scene: Scene) -> None:
+    """A worker that starts finds a file that nobody needs."""
+    content = uuid.uuid4().bytes
+    name = hashlib.sha256(content).hexdigest()
+    file = scene.stack.data_dir.path / "assets" / "blobs" / name[:2] / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    long_ago = time.time() - timedelta(days=2).total_seconds()
+    os.utime(file, (long_ago, long_ago))
+    scene.arm()
+    await scene.kill_worker()
+    await scene.submit(FAKE)
+
+    async def is_gone() -> bool:
+        return not file.exists()
+
+    scene.awaited.append(is_gone)
+
+
 async def parking(scene: Scene) -> None:
     scene.arm()
     await scene.parked("fal")
@@ -154,12 +211,38 @@ async def expiring(scene: Scene) -> None:
     await scene.until(made, lambda one: one.status is FAILED)
 
 
-async def canceling(scene: Scene) -> None:
-    await scene.fault("vidu", type="stuck")
-    made = await scene.submit(FAMILIES["vidu"])
-    await scene.until(made, lambda one: bool(one.steps[0].attempts and one.steps[0].attempts[0].provider_job_id))
+async def retrying_many(scene: Scene) -> None:
+    made = await scene.parked("fal")
+    scene.arm()
+    await again(lambda: scene.client.decide("retry", {"ids": [made]}))
+
+
+async def canceling_unheard(scene: Scene) -> None:
+    """Cancelled before anybody knows which job it is."""
+    await scene.fault("dashscope", type="lost_answer", times=1)
+    made = await scene.submit(FAMILIES["dashscope"])
+
+    async def was_sent() -> bool:
+        async with scene.database.reading() as session:
+            calls = (await steps.attempts_of(session, [made])).get(made, [])
+        return [(one.sent_at is not None, one.provider_job_id) for one in calls] == [(True, None)]
+
+    await eventually(was_sent)
     scene.arm()
     await again(lambda: scene.client.cancel(made))
+
+
+def canceling(cloud: str) -> Callable[[Scene], Awaitable[None]]:
+    """A job that would run for ever."""
+
+    async def play(scene: Scene) -> None:
+        await scene.fault(cloud, type="stuck")
+        made = await scene.submit(FAMILIES[cloud])
+        await scene.until(made, lambda one: bool(one.steps[0].attempts and one.steps[0].attempts[0].provider_job_id))
+        scene.arm()
+        await again(lambda: scene.client.cancel(made))
+
+    return play
 
 
 async def _decide(call: Callable[[], Awaitable[object]]) -> None:
@@ -178,22 +261,32 @@ SCENARIOS = {
     "throttled": Scenario(one_call("stability at once", type="rate_limited", retry_after=1, times=1)),
     "failing": Scenario(one_call("luma", type="fails"), frozenset({FAILED})),
     "lost and found": Scenario(one_call("dashscope", type="lost_answer", times=1)),
+    "lost and known": Scenario(one_call("comfyui", type="lost_answer", times=1)),
     "called back": Scenario(one_call("kling")),
     "on the engine": Scenario(on_the_engine, jobs=0),
     "with a picture": Scenario(with_a_picture, jobs=0),
     "probing": Scenario(probing),
     "told": Scenario(told, jobs=0),
+    "looked at": Scenario(looked_at, jobs=0),
+    "restarted": Scenario(restarted, jobs=0),
+    "swept": Scenario(swept, jobs=0),
     "parking": Scenario(parking, frozenset({FAILED})),
     "retrying": Scenario(retrying, frozenset({SUCCEEDED, FAILED}), jobs=2),
+    "retrying many": Scenario(retrying_many, frozenset({SUCCEEDED, FAILED}), jobs=2),
     "expiring": Scenario(expiring, frozenset({FAILED})),
-    "canceling": Scenario(canceling, frozenset({CANCELED})),
+    "canceling": Scenario(canceling("vidu"), frozenset({CANCELED})),
+    "canceling in vain": Scenario(canceling("luma"), frozenset({CANCELED})),
+    "canceling unheard": Scenario(canceling_unheard, frozenset({CANCELED})),
 }
 
 #: Which scenario comes past which points, where it is not `polled`.
 PASSED_BY = {
     "api.cancel": "canceling",
     "api.decide": "retrying",
+    "api.decide_many": "retrying many",
+    "api.probe": "looked at",
     "assets.upload": "with a picture",
+    "callbacks.verify": "called back",
     "callbacks.wake": "called back",
     "calls.answered": "at once",
     "calls.given_up": "canceling",
@@ -209,14 +302,23 @@ PASSED_BY = {
     "dispatch.tell": "told",
     "engine.run": "on the engine",
     "limits.pause": "throttled",
+    "limits.state": "looked at",
     "providers.cancel": "canceling",
     "providers.find": "lost and found",
+    "providers.find_to_cancel": "canceling unheard",
+    "providers.poll_canceled": "canceling in vain",
+    "providers.submit_again": "lost and known",
     "records.expire": "expiring",
     "records.fail_attempt": "failing",
     "records.park": "parking",
     "records.progress": "progress",
     "records.resume": "retrying",
+    "storage.check": "looked at",
+    "storage.delete": "swept",
     "storage.fetch": "with a picture",
+    "storage.read": "with a picture",
+    "temporal.connect": "restarted",
+    "temporal.describe": "looked at",
 }
 
 

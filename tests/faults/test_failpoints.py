@@ -19,7 +19,7 @@ from genpulse.doctor import check_stored
 from genpulse.schemas.generations import Generation
 from genpulse.schemas.states import GenerationStatus
 from genpulse.settings import DatabaseSettings, Settings
-from genpulse.stack import EmbeddedStack, Ports, embedded_stack
+from genpulse.stack import EmbeddedStack, Ports, embedded_stack, process
 from genpulse.stack.ports import free_ports
 from tests.faults.conftest import eventually
 from tests.faults.scenarios import PASSED_BY, SCENARIOS, Scene, scenario_of
@@ -54,9 +54,12 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) 
         "GENPULSE_NETWORK__ALLOW_PRIVATE": "true",
     }
     ports = Ports(api=port)
-    async with embedded_stack(folder / "data", ports=ports, environment=environment, simulate=True) as running:
-        await running.stop("worker-gpu")
-        yield running
+    with pytest.MonkeyPatch.context() as patience:
+        # Each death is the first in a while: after several within half a minute the supervisor waits ever longer.
+        patience.setattr(process, "_STABLE_SECONDS", 0.0)
+        async with embedded_stack(folder / "data", ports=ports, environment=environment, simulate=True) as running:
+            await running.stop("worker-gpu")
+            yield running
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ async def test_a_process_dies_here(
 ) -> None:
     armed = Path(stack.environment["GENPULSE_FAILPOINTS__FOLDER"]) / point
     before = (await world.get("/jobs")).json()["count"]
-    scenario, scene = scenario_of(point), Scene(client, world, database, armed.touch, receiver)
+    scenario, scene = scenario_of(point), Scene(stack, client, world, database, armed.touch, receiver)
     await scenario.play(scene)
 
     async def struck() -> bool:

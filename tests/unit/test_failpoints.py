@@ -162,7 +162,8 @@ class Module(ast.NodeVisitor):
         self._within, self._around = Function(self.name, node.name), 0
         if any(self._is_point(decorator) for decorator in node.decorator_list):
             self.pointed.add(self._within)
-        self.generic_visit(node)
+        for statement in node.body:
+            self.visit(statement)
         self._within, self._around = outer, around
 
     def visit_AsyncWith(self, node: ast.AsyncWith) -> None:
