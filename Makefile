@@ -41,7 +41,8 @@ test-all: lint imports type ## the slow tests too
 	@$(BIN)/python -m pytest -n $(JOBS)
 
 faults: setup ## kill everything again and again while 2,000 generations run; the figures go to docs/reliability.md
-	@$(BIN)/python -m pytest -n 0 tests/faults
+	@GENPULSE_WRITE_FAILPOINTS=1 $(BIN)/python -m pytest -n 4 tests/faults/test_failpoints.py  # most of it is waiting
+	@$(BIN)/python -m pytest -n 0 tests/faults --ignore tests/faults/test_failpoints.py
 	@$(BIN)/python -m tests.faults.storm --write
 
 cover: setup ## the tests with a coverage report

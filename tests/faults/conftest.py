@@ -14,8 +14,19 @@ from genpulse.client import Client, Unreachable
 from genpulse.schemas.generations import Generation, Step
 from genpulse.schemas.states import StepStatus
 from genpulse.stack import EmbeddedStack, embedded_stack
+from tests.faults.recoveries import WRITING, keep, lines, recoveries
 
 PATIENCE = 120.0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what recovery from each failpoint took."""
+    found = recoveries(terminalreporter.getreports("passed"))
+    if found:
+        terminalreporter.section("recovery from each failpoint")
+        terminalreporter.write("\n".join(lines(found)) + "\n")
+    if found and WRITING:
+        keep(found)
 
 
 @pytest.fixture

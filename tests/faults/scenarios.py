@@ -7,22 +7,28 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from temporalio.client import WorkflowExecutionStatus
 
 from genpulse.circuits import FAILURES_TO_OPEN, Circuits
 from genpulse.client import Client, ClientError, Unreachable
 from genpulse.db import Database, utc_now
 from genpulse.repositories import circuits, deliveries, steps, webhooks
 from genpulse.schemas.generations import Generation
+from genpulse.schemas.queues import WORKFLOW_QUEUE
 from genpulse.schemas.states import GenerationStatus
+from genpulse.schemas.upkeep import UpkeepOrder
 from genpulse.security import DEFAULT_TENANT
+from genpulse.settings import TemporalSettings
 from genpulse.stack import EmbeddedStack
+from genpulse.temporal import connect
+from genpulse.upkeep import WORKFLOW_TYPE as UPKEEP
 from tests.faults.conftest import eventually, kill
 from tests.integration.conftest import png
 from tests.matrix import FAMILIES
@@ -175,8 +181,8 @@ async def restarted(scene: Scene) -> None:
     await scene.submit(FAKE)
 
 
-async def swept(scene: Scene) -> None:
-    """A worker that starts finds a file that nobody needs."""
+async def kept_up(scene: Scene) -> None:
+    """All duties of upkeep are done, one of which finds a file that nobody needs."""
     content = uuid.uuid4().bytes
     name = hashlib.sha256(content).hexdigest()
     file = scene.stack.data_dir.path / "assets" / "blobs" / name[:2] / name
@@ -185,13 +191,13 @@ async def swept(scene: Scene) -> None:
     long_ago = time.time() - timedelta(days=2).total_seconds()
     os.utime(file, (long_ago, long_ago))
     scene.arm()
-    await scene.kill_worker()
-    await scene.submit(FAKE)
+    temporal = await connect(TemporalSettings(address=scene.stack.temporal_address))
+    run = await temporal.start_workflow(UPKEEP, UpkeepOrder(), id=f"upkeep-{name}", task_queue=WORKFLOW_QUEUE)
 
-    async def is_gone() -> bool:
-        return not file.exists()
+    async def is_done() -> bool:
+        return (await run.describe()).status is WorkflowExecutionStatus.COMPLETED and not file.exists()
 
-    scene.awaited.append(is_gone)
+    scene.awaited.append(is_done)
 
 
 async def parking(scene: Scene) -> None:
@@ -255,7 +261,9 @@ async def _decide(call: Callable[[], Awaitable[object]]) -> None:
 
 
 SCENARIOS = {
-    "polled": Scenario(one_call("dashscope")),
+    "polled": Scenario(one_call("fal")),
+    "polled, with a list": Scenario(one_call("dashscope")),
+    "polled, with a key": Scenario(one_call("comfyui")),
     "progress": Scenario(one_call("runway")),
     "at once": Scenario(one_call("volcengine ark at once")),
     "throttled": Scenario(one_call("stability at once", type="rate_limited", retry_after=1, times=1)),
@@ -269,7 +277,7 @@ SCENARIOS = {
     "told": Scenario(told, jobs=0),
     "looked at": Scenario(looked_at, jobs=0),
     "restarted": Scenario(restarted, jobs=0),
-    "swept": Scenario(swept, jobs=0),
+    "kept up": Scenario(kept_up, jobs=0),
     "parking": Scenario(parking, frozenset({FAILED})),
     "retrying": Scenario(retrying, frozenset({SUCCEEDED, FAILED}), jobs=2),
     "retrying many": Scenario(retrying_many, frozenset({SUCCEEDED, FAILED}), jobs=2),
@@ -278,6 +286,9 @@ SCENARIOS = {
     "canceling in vain": Scenario(canceling("luma"), frozenset({CANCELED})),
     "canceling unheard": Scenario(canceling_unheard, frozenset({CANCELED})),
 }
+
+#: Around what is paid for: a cloud has a list, a key that it remembers, or neither.
+OF_A_PAID_CALL = ("polled", "polled, with a list", "polled, with a key")
 
 #: Which scenario comes past which points, where it is not `polled`.
 PASSED_BY = {
@@ -314,13 +325,28 @@ PASSED_BY = {
     "records.progress": "progress",
     "records.resume": "retrying",
     "storage.check": "looked at",
-    "storage.delete": "swept",
+    "storage.delete": "kept up",
     "storage.fetch": "with a picture",
     "storage.read": "with a picture",
     "temporal.connect": "restarted",
     "temporal.describe": "looked at",
+    "upkeep.attempts": "kept up",
+    "upkeep.expire": "kept up",
+    "upkeep.rows": "kept up",
+    "upkeep.runs": "kept up",
 }
 
 
-def scenario_of(point: str) -> Scenario:
-    return SCENARIOS[PASSED_BY.get(point.rpartition(".")[0], "polled")]
+def scenarios_of(point: str) -> Sequence[str]:
+    """The names of the scenarios in which a process dies there."""
+    name = point.rpartition(".")[0]
+    return OF_A_PAID_CALL if name in _PAYING else (PASSED_BY.get(name, "polled"),)
+
+
+_PAYING = frozenset({"calls.sending", "providers.submit", "calls.accepted"})
+
+#: Where a cloud with a list never got the call that counts as sent: for so many seconds it is asked whether it did.
+LOOKED_FOR = {
+    ("calls.sending.after", "polled, with a list"): 60.0,
+    ("providers.submit.before", "polled, with a list"): 60.0,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,47 @@ from genpulse.settings import DatabaseSettings, Settings
 from genpulse.stack import EmbeddedStack, Ports, embedded_stack, process
 from genpulse.stack.ports import free_ports
 from tests.faults.conftest import eventually
-from tests.faults.scenarios import PASSED_BY, SCENARIOS, Scene, scenario_of
+from tests.faults.recoveries import Recovery
+from tests.faults.scenarios import LOOKED_FOR, OF_A_PAID_CALL, PASSED_BY, SCENARIOS, Scene, scenarios_of
+from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.receiver import Receiver
 from tests.servers.valkey import ValkeyServer, valkey_server
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("failpoints")]
+pytestmark = pytest.mark.timeout(400)
 
 POINTS = failpoints.points()
+#: Where what was promised, or paid for, hangs by a thread: killed in every run of the tests, and on PostgreSQL, too.
+DEAREST = (
+    "submissions.accept",
+    "dispatch.start",
+    "calls.sending",
+    "providers.submit",
+    "calls.accepted",
+    "storage.put",
+    "records.finish_step",
+    "records.finish",
+    "providers.cancel",
+    "dispatch.resolve",
+    "deliveries.send",
+)
+#: So many stacks may run side by side: most of the time each waits for its dead.
+_STACKS = 4
 #: Long enough that a decision about a dead letter comes in time, short enough to wait for.
 KEPT_SECONDS = 25
 SETTLED = {GenerationStatus.DEAD_LETTERED, *(status for status in GenerationStatus if status.is_final)}
 
-_recoveries: dict[str, float] = {}
+
+def _cases() -> Iterator[Any]:
+    """Each point with its scenarios; those of a scenario together, so that it is played undisturbed only once."""
+    every = [("sqlite", point, scenario) for point in POINTS for scenario in scenarios_of(point)]
+    dearest = [one for one in every if one[1].rpartition(".")[0] in DEAREST]
+    on_postgres = [("postgresql", point, scenario) for _, point, scenario in dearest]
+    cases = sorted([*every, *on_postgres], key=lambda one: (one[0], list(SCENARIOS).index(one[2])))
+    for number, case in enumerate(cases):
+        marks = [pytest.mark.xdist_group(f"failpoints-{number * _STACKS // len(cases)}")]
+        if case not in dearest:
+            marks.append(pytest.mark.slow)
+        yield pytest.param(*case, marks=marks, id="-".join(case))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +72,15 @@ def valkey() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) -> AsyncIterator[EmbeddedStack]:
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer
+) -> AsyncIterator[EmbeddedStack]:
     folder = tmp_path_factory.mktemp("failpoints")
     (port,) = free_ports(1)
     environment = {
@@ -53,6 +90,8 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) 
         "GENPULSE_BUDGETS__DEAD_LETTER_DAYS": str(KEPT_SECONDS / 86400),
         "GENPULSE_NETWORK__ALLOW_PRIVATE": "true",
     }
+    if request.param == "postgresql":
+        environment["GENPULSE_DATABASE__URL"] = await request.getfixturevalue("postgres").create_database()
     ports = Ports(api=port)
     with pytest.MonkeyPatch.context() as patience:
         # Each death is the first in a while: after several within half a minute the supervisor waits ever longer.
@@ -66,15 +105,6 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer) 
 def receiver() -> Iterator[Receiver]:
     with Receiver() as running:
         yield running
-
-
-@pytest.fixture(scope="module", autouse=True)
-def table(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Print what recovery took, at the end."""
-    yield
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        for point, seconds in sorted(_recoveries.items(), key=lambda one: -one[1]):
-            print(f"{seconds:6.1f} s  {point}")
 
 
 @pytest.fixture
@@ -93,44 +123,75 @@ async def database(stack: EmbeddedStack) -> AsyncIterator[Database]:
 
 
 def settings_of(stack: EmbeddedStack) -> Settings:
-    return Settings(data_dir=stack.data_dir.path, database=DatabaseSettings(url=""))
+    url = stack.environment.get("GENPULSE_DATABASE__URL", "")
+    return Settings(data_dir=stack.data_dir.path, database=DatabaseSettings(url=url))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stack: EmbeddedStack) -> dict[str, float]:
+    """How many seconds each scenario takes on this stack when nobody dies, as far as it has been played."""
+    return {}
+
+
+@pytest.fixture
+def begin(
+    stack: EmbeddedStack, client: Client, world: httpx.AsyncClient, database: Database, receiver: Receiver
+) -> Callable[[Callable[[], None]], Scene]:
+    return lambda arm: Scene(stack, client, world, database, arm, receiver)
 
 
 def test_there_are_enough_and_each_is_passed_by_a_scenario() -> None:
+    names = {point.rpartition(".")[0] for point in POINTS}
     assert len(POINTS) == len(set(POINTS)) >= 40
-    assert set(PASSED_BY) <= {point.rpartition(".")[0] for point in POINTS}
-    assert set(PASSED_BY.values()) | {"polled"} == set(SCENARIOS)
+    assert {*PASSED_BY, *DEAREST} <= names
+    assert {*PASSED_BY.values(), *OF_A_PAID_CALL} == set(SCENARIOS)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("stack", "point", "name"), list(_cases()), indirect=["stack"])
 async def test_a_process_dies_here(
     *,
-    stack: EmbeddedStack,
-    client: Client,
-    world: httpx.AsyncClient,
-    database: Database,
-    receiver: Receiver,
+    begin: Callable[[Callable[[], None]], Scene],
+    undisturbed: dict[str, float],
+    record_property: Callable[[str, object], None],
     point: str,
+    name: str,
 ) -> None:
-    armed = Path(stack.environment["GENPULSE_FAILPOINTS__FOLDER"]) / point
-    before = (await world.get("/jobs")).json()["count"]
-    scenario, scene = scenario_of(point), Scene(stack, client, world, database, armed.touch, receiver)
+    if name not in undisturbed:
+        undisturbed[name] = await _play(name, begin)
+    took = await _play(name, begin, point)
+    cost = took - undisturbed[name] - LOOKED_FOR.get((point, name), 0.0)
+    record_property(Recovery.PROPERTY, [point, name, cost])
+
+
+async def _play(name: str, begin: Callable[[Callable[[], None]], Scene], point: str = "") -> float:
+    """Play a scenario, with a process that dies at the point, if one is given. Return how many seconds it took."""
+    scenario, begun, armed = SCENARIOS[name], 0.0, Path()
+
+    def arm() -> None:
+        nonlocal begun
+        begun = time.monotonic()
+        if point:
+            armed.touch()
+
+    scene = begin(arm)
+    armed = Path(scene.stack.environment["GENPULSE_FAILPOINTS__FOLDER"]) / point
+    before = (await scene.world.get("/jobs")).json()["count"]
     await scenario.play(scene)
 
     async def struck() -> bool:
-        return not armed.exists()
+        return not point or not armed.exists()
 
     await eventually(struck)
-    begun = time.monotonic()
     ended = [await scene.until(one, lambda seen: seen.status in SETTLED) for one in scene.made]
     for look in scene.awaited:
         await eventually(look)
-    _recoveries[point] = time.monotonic() - begun
+    took = time.monotonic() - begun
     for generation in ended:
         assert _is_fine(generation, scenario.ends), (generation.status, generation.error)
-    assert (await world.get("/jobs")).json()["count"] - before <= scenario.jobs
-    broken = [finding.line async for finding in check_stored(settings_of(stack)) if not finding.ok]
+    assert (await scene.world.get("/jobs")).json()["count"] - before <= scenario.jobs
+    broken = [finding.sentence async for finding in check_stored(settings_of(scene.stack)) if not finding.ok]
     assert broken == []
+    return took
 
 
 def _is_fine(generation: Generation, ends: Any) -> bool:

@@ -252,3 +252,11 @@ async def _deep():
     await account.provider.poll(job)
 """
     assert Program([Module("m", program)]).unprotected() == ["m:8 client.start_workflow", "m:11 obstore.put_async"]
+
+
+def test_the_page_says_what_is_true_at_each_point() -> None:
+    files = (path for room in ("activities", "api", "genpulse") for path in (ROOT / room).rglob("*.py"))
+    names = {name for path in files for name in re.findall(r'Failpoint\("([\w.]+)"\)', path.read_text("utf-8"))}
+    page = (ROOT / "docs/failpoints.md").read_text("utf-8")
+    told = {name for line in re.findall(r"(?m)^\| (`[^|]+) \|", page) for name in re.findall(r"`([\w.]+)`", line)}
+    assert told == names
