@@ -33,6 +33,7 @@ WAITS = {"model": "local/shapes", "operation": "text-to-image", "input": {"promp
 #: Nobody works on the queue of deliveries: nothing is ever sent there.
 RECEIVER = "https://93.184.215.14/hook"
 
+_ENCRYPTION_KEY = "k" * 43 + "="
 _FAULT = GenerationFault(
     code="provider_unavailable", message="It does not answer.", retryable=True, provider="local", details={}
 )
@@ -61,10 +62,17 @@ class Known:
         if isinstance(answer, dict):
             own = answer.get("id")
             if isinstance(own, str) and (form := _ID.fullmatch(own)) and own not in self.planted.get(form[1], ()):
-                self.found.setdefault(form[1], deque(maxlen=_LATEST)).append(own)
+                found = self.found.setdefault(form[1], deque(maxlen=_LATEST))
+                if own not in found:
+                    found.append(own)
         if isinstance(answer, dict | list):
             for value in answer.values() if isinstance(answer, dict) else answer:
                 self.learn(value)
+
+    def take(self, prefix: str) -> str | None:
+        """Something that may be deleted; it is not known any more then."""
+        found = self.found.get(prefix)
+        return found.pop() if found else None
 
 
 @dataclass
@@ -80,6 +88,15 @@ class Product:
         """The query of a link to this path, as the API makes it."""
         expiry = link_expiry(utc_now(), SecuritySettings().link_lifetime)
         return dict(httpx.QueryParams(self.signer.sign(path, expiry)))
+
+    def plant_expendable(self) -> None:
+        """What a test may delete."""
+        with httpx.Client(base_url=self.url, headers=AUTH, timeout=30) as client:
+            for _ in range(3):
+                self.known.learn(client.post("/v1/assets", files={"file": ("a.png", png())}).raise_for_status().json())
+                made = client.post("/v1/webhooks", json={"url": RECEIVER})
+                if made.status_code != httpx.codes.CONFLICT:  # as many as there may be
+                    self.known.learn(made.raise_for_status().json())
 
     async def plant_dead_letters(self, count: int) -> None:
         """Write down of generations that wait that they cannot go on; they are the only dead letters known then."""
@@ -105,12 +122,13 @@ def running_product(folder: Path, database_url: str = "") -> Iterator[Product]:
             data_dir=folder,
             database=DatabaseSettings(url=database_url),
             security=SecuritySettings(admin_key=SecretStr(KEY)),
-            temporal=TemporalSettings(address=temporal.address),
+            temporal=TemporalSettings(address=temporal.address, encryption_key=SecretStr(_ENCRYPTION_KEY)),
         )
         environment = os.environ | {
             "GENPULSE_DATA_DIR": str(folder),
             "GENPULSE_DATABASE__URL": settings.database_url,
             "GENPULSE_TEMPORAL__ADDRESS": temporal.address,
+            "GENPULSE_TEMPORAL__ENCRYPTION_KEY": _ENCRYPTION_KEY,
         }
         subprocess.run([sys.executable, "-m", "genpulse.cli", "migrate"], cwd=ROOT, env=environment, check=True)
         server = ApiServer(settings, folder / "api.log")

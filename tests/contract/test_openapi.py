@@ -113,6 +113,10 @@ def _rotation(_chance: Random, _product: Product, _drawn: dict[str, Any]) -> dic
     return {"overlap_seconds": 60}
 
 
+def _payloads(_chance: Random, _product: Product, _drawn: dict[str, Any]) -> dict[str, Any]:
+    return {"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "InRleHQi"}]}
+
+
 BODIES: dict[str, Callable[[Random, Product, dict[str, Any]], dict[str, Any]]] = {
     "create_generation": _generation,
     "create_batch": _batch,
@@ -124,6 +128,8 @@ BODIES: dict[str, Callable[[Random, Product, dict[str, Any]], dict[str, Any]]] =
     "update_webhook": _webhook,
     "rotate_webhook_secret": _rotation,
     "rotate_secret": _rotation,
+    "decode_payloads": _payloads,
+    "encode_payloads": _payloads,
 }
 
 
@@ -163,10 +169,14 @@ def _existing(parameter: dict[str, Any], case: schemathesis.Case, known: Known, 
     if case.path.endswith("/cancel"):
         return chance.choice([*known.waiting, *known.planted[prefix]])
     # A stream of what has ended ends too; a delivery is one of its own webhook; and webhooks that are there get events.
-    if _is_stream(case.operation.definition.raw) or case.path.endswith("/ping") or "/deliveries" in case.path:
+    if (
+        _is_stream(case.operation.definition.raw)
+        or case.path.endswith(("/ping", "/rotate"))
+        or "/deliveries" in case.path
+    ):
         return chance.choice(known.planted[prefix])
     if case.method == "DELETE":
-        return chance.choice(known.found[prefix]) if prefix in known.found else None
+        return known.take(prefix)
     return chance.choice([*known.planted.get(prefix, ()), *known.found.get(prefix, ())] or [None])
 
 
@@ -193,6 +203,8 @@ async def statuses(request: pytest.FixtureRequest, product: Product) -> AsyncIte
     """How often an operation answered with each status. It has to have worked, or nothing was put to the test."""
     if "retry" in request.node.name or "discard" in request.node.name:
         await product.plant_dead_letters(8)
+    if "[DELETE" in request.node.name:
+        product.plant_expendable()
     seen: Counter[int] = Counter()
     yield seen
     print(dict(sorted(seen.items())))

@@ -239,6 +239,8 @@ class ApiServer:
             "GENPULSE_SECURITY__ADMIN_KEY": KEY,
             "GENPULSE_TEMPORAL__ADDRESS": settings.temporal.address,
         }
+        if key := settings.temporal.encryption_key:
+            environment["GENPULSE_TEMPORAL__ENCRYPTION_KEY"] = key.get_secret_value()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, "--port", self.url.rpartition(":")[2]], cwd=ROOT, env=environment, stderr=output
