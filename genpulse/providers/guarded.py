@@ -38,6 +38,10 @@ class GuardedProvider:
         self._provider = provider
         self._redactor = Redactor(secrets)
 
+    @property
+    def can_cancel(self) -> bool:
+        return self._provider.can_cancel
+
     def remembers_key(self, call: ModelCall) -> bool:
         return self._provider.remembers_key(call)
 

@@ -89,7 +89,9 @@ async def test_every_route_over_a_database_that_breaks(
     broken = 0
     for route in iter_route_contexts(app.routes):
         for method in route.methods or ():
-            path = (route.path or "").format_map(ids)
+            path = re.sub(
+                r"\{(\w+)\}", lambda found: ids.get(found[1], "whk_01k9d2x8f6v3q7m5r0ha4tjwbe"), route.path or ""
+            )
             body = {"json": SHAPE} if (method, path) == ("POST", "/v1/generations") else {}
             answer = await api.request(method, path, **body)  # type: ignore[arg-type]
             assert_says_nothing(answer)

@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
+from genpulse.settings import Settings
 from genpulse.stack import EmbeddedStack, Ports, embedded_stack
-from genpulse.temporal import DATA_CONVERTER
+from genpulse.temporal import data_converter
 from tests.load import in_flight
 from tests.load.bare_workflow import BareWorkflow
 from tests.load.callers import Connection, Submissions, submit_many
@@ -71,7 +72,7 @@ async def main() -> Figures:
 
 async def _measure(stack: EmbeddedStack, postgres: PostgresServer, url: str) -> Figures:
     database = await asyncpg.connect(url.replace("+asyncpg", ""))
-    client = await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
+    client = await Client.connect(stack.temporal_address, data_converter=data_converter(Settings().temporal))
     await submit_many(stack.api_url, stack.admin_key, BODY, callers=4, count=WARM_UP)
     await _drained(database)
     bare_cpu, bare_rate = await _bare(stack, client)

@@ -21,9 +21,10 @@ import httpx
 from temporalio.client import Client
 
 from genpulse.catalog.clouds import cloud_models
+from genpulse.settings import Settings
 from genpulse.stack import EmbeddedStack, Ports, embedded_stack
 from genpulse.stack.ports import free_ports
-from genpulse.temporal import DATA_CONVERTER
+from genpulse.temporal import data_converter
 from tests.load.callers import submit_many
 from tests.load.processes import Cpu, cpu_ms, memory_mb
 from tests.servers.postgres import postgres_server
@@ -122,7 +123,7 @@ async def _lags(database: asyncpg.Connection, jobs: Sequence[dict[str, Any]]) ->
 
 async def _events(stack: EmbeddedStack, database: asyncpg.Connection) -> dict[str, int]:
     """Most history events of a hundred generations of each kind."""
-    client = await Client.connect(stack.temporal_address, data_converter=DATA_CONVERTER)
+    client = await Client.connect(stack.temporal_address, data_converter=data_converter(Settings().temporal))
     most = {}
     for model in (CALLED_BACK, POLLED):
         rows = await database.fetch(

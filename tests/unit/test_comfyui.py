@@ -15,6 +15,7 @@ import httpx
 import pytest
 import uvicorn
 import websockets
+from websockets.http11 import Request, Response
 
 from genpulse.catalog import Catalog
 from genpulse.catalog.clouds import cloud_models
@@ -747,3 +748,28 @@ async def test_the_socket_tells_a_run_and_shows_previews(with_metadata: bool) ->
         assert b"\x89PNG" in preview
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(theirs.recv(), 0.2)
+
+
+async def test_the_socket_is_not_led_elsewhere() -> None:
+    met: list[str] = []
+
+    async def silent(socket: websockets.ServerConnection) -> None:
+        await socket.wait_closed()
+
+    async def elsewhere(connection: websockets.ServerConnection, request: Request) -> Response:
+        met.append(request.path)
+        return connection.respond(200, "")
+
+    async with websockets.serve(silent, "127.0.0.1", 0, process_request=elsewhere) as other:
+        port = next(iter(other.sockets)).getsockname()[1]
+
+        def redirect(connection: websockets.ServerConnection, _request: Request) -> Response:
+            answer = connection.respond(302, "")
+            answer.headers["Location"] = f"ws://127.0.0.1:{port}/ws"
+            return answer
+
+        async with websockets.serve(silent, "127.0.0.1", 0, process_request=redirect) as server:
+            here = next(iter(server.sockets)).getsockname()[1]
+            progress = Progress(f"http://127.0.0.1:{here}", {"X-API-Key": "secret"})
+            assert await progress.of("run", nodes=1) is None
+    assert met == []

@@ -132,7 +132,7 @@ async def test_an_ordinary_answer_passes_as_it_is() -> None:
     assert await guarded(done).submit(CALL) == await guarded(done).poll(JOB, CALL) == done
     assert await guarded(Pending(fraction=0.5)).poll(JOB, CALL) == Pending(fraction=0.5)
     assert await guarded(None).find(CALL, sent_at=datetime.now(UTC)) is None
-    assert not (guarded().remembers_key(CALL) or guarded().can_find(CALL))
+    assert not (guarded().remembers_key(CALL) or guarded().can_find(CALL) or guarded().can_cancel)
 
 
 async def test_facts_are_such_that_every_database_takes_them() -> None:

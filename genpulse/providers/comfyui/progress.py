@@ -84,9 +84,7 @@ class Progress:
             with suppress(OSError, TimeoutError, websockets.WebSocketException):
                 async with (
                     asyncio.timeout(_LISTEN_SECONDS),
-                    websockets.connect(
-                        url, additional_headers=self._headers, proxy=None, max_size=_MOST_BYTES
-                    ) as socket,
+                    _Connect(url, additional_headers=self._headers, proxy=None, max_size=_MOST_BYTES) as socket,
                 ):
                     async for frame in socket:
                         if _is_end(frame, run_id):
@@ -98,6 +96,13 @@ class Progress:
         finally:
             ear.heard.set()
             self._ears.pop(run_id, None)
+
+
+class _Connect(websockets.connect):
+    """Stays at the server of the settings: a redirect would take the key along, and could lead into our own network."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
 
 
 def _read(frame: str | bytes, run_id: str) -> _Frame | None:
