@@ -34,7 +34,6 @@ class GuardedProvider:
 
     def __init__(self, provider: Provider, secrets: Iterable[str]) -> None:
         self.name = provider.name
-        self.can_cancel = provider.can_cancel
         self._provider = provider
         self._redactor = Redactor(secrets)
 

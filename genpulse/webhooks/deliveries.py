@@ -51,10 +51,9 @@ class Deliveries:
         now = self.now()
         async with self.database.transaction() as session:
             delivery = await deliveries.get(session, order.delivery_id)
-            if delivery is None:
+            webhook = delivery and await webhooks.get(session, delivery.tenant_id, delivery.webhook_id)
+            if delivery is None or webhook is None:  # its deliveries go with it, perhaps a moment ago
                 return DeliveryOutcome(status="failed", note="The webhook has been deleted.")
-            webhook = await webhooks.get(session, delivery.tenant_id, delivery.webhook_id)
-            assert webhook is not None  # or the delivery would be gone too
             if webhook.disabled_at is not None:
                 await deliveries.finish(session, delivery.id, "failed", in_round=order.round, at=now)
                 return DeliveryOutcome(status="failed", note="The webhook is disabled.")
