@@ -51,7 +51,7 @@ class Deliveries:
         now = self.now()
         async with self.database.transaction() as session:
             delivery = await deliveries.get(session, order.delivery_id)
-            webhook = delivery and await webhooks.get(session, delivery.tenant_id, delivery.webhook_id)
+            webhook = await webhooks.get(session, delivery.tenant_id, delivery.webhook_id) if delivery else None
             if delivery is None or webhook is None:  # its deliveries go with it, perhaps a moment ago
                 return DeliveryOutcome(status="failed", note="The webhook has been deleted.")
             if webhook.disabled_at is not None:
