@@ -29,7 +29,7 @@ from genpulse.settings import DatabaseSettings, Settings, StorageSettings, Tempo
 from genpulse.stack import free_port
 from genpulse.storage import Storage
 from genpulse.temporal import TemporalConnection
-from tests.integration.conftest import AUTH, SHAPE, Run, assert_problem, create_tables, png, submit
+from tests.integration.conftest import AUTH, ROOT, SHAPE, Run, assert_problem, create_tables, png, submit
 from tests.servers.postgres import postgres_server
 
 SECRET = "hunter2"
@@ -37,7 +37,8 @@ HOST = "db.internal.example"
 SQL = "SELECT tenant_secret FROM generation WHERE id = %s"
 
 INTERNAL = re.compile(
-    rf"{SECRET}|{re.escape(HOST)}|SELECT|INSERT|Traceback|\.py\b|/site-packages/|/work/|/tmp/|127\.0\.0\.1|sqlalchemy|asyncpg"
+    rf"{SECRET}|{re.escape(HOST)}|SELECT|INSERT|Traceback|\.py\b|/site-packages/|{re.escape(str(ROOT))}|/srv/|/tmp/"
+    r"|127\.0\.0\.1|sqlalchemy|asyncpg"
     r"|temporalio|RuntimeError|Exception|(?<![0-9a-z])0x[0-9a-f]{6}|postgres|sqlite",
     re.IGNORECASE,
 )
@@ -62,7 +63,7 @@ BROKEN: dict[str, Callable[[], Exception]] = {
     "a wrong statement": lambda: _sql(ProgrammingError),
     "a broken constraint": lambda: _sql(IntegrityError),
     "a driver's own": lambda: asyncpg.PostgresError(f"{SQL} at {HOST}"),
-    "a missing file": lambda: FileNotFoundError(2, "No such file", f"/work/{SECRET}"),
+    "a missing file": lambda: FileNotFoundError(2, "No such file", f"/srv/{SECRET}"),
     "a stack that is full": lambda: RecursionError(f"maximum recursion depth exceeded in {SECRET}"),
     "an assertion": lambda: AssertionError(f"{SECRET} must not be"),
     "a group": lambda: ExceptionGroup(SECRET, [_bug()]),
