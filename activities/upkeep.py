@@ -39,6 +39,12 @@ class UpkeepActivities:
         async with _on_duty():
             return await self.reconciler.runs()
 
+    @activity.defn(name="upkeep.reconcile_deliveries")
+    async def reconcile_deliveries(self, order: DutyOrder) -> DutyReport:
+        """Events without a workflow."""
+        async with _on_duty():
+            return await self.reconciler.deliveries(order.begin_after)
+
     @activity.defn(name="upkeep.close_attempts")
     async def close_attempts(self, _order: DutyOrder) -> DutyReport:
         """Attempts without an answer."""
@@ -59,7 +65,14 @@ class UpkeepActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """What a worker registers."""
-        return [self.reconcile_rows, self.reconcile_runs, self.close_attempts, self.expire, self.sweep_storage]
+        return [
+            self.reconcile_rows,
+            self.reconcile_runs,
+            self.reconcile_deliveries,
+            self.close_attempts,
+            self.expire,
+            self.sweep_storage,
+        ]
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Runs of generations as Temporal knows them: which are open, what has become of one, and how to end one.
+"""Runs as Temporal knows them: which are open, what has become of one, and how to end one.
 
 Visibility, which lists runs, may be some seconds behind; `ask` is not. So whoever acts on a list asks first.
 """
@@ -17,20 +17,20 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, Work
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from genpulse.dispatch import WORKFLOW_TYPE
+from genpulse.dispatch import DELIVERY_TYPE, WORKFLOW_TYPE
 from genpulse.schemas import attributes
 from genpulse.schemas.generations import GenerationFault
 
 Connect = Callable[[], Awaitable[Client]]
 """Gives the client, once Temporal answers."""
 
-_OPEN = f"WorkflowType = '{WORKFLOW_TYPE}' AND ExecutionStatus = 'Running'"
+_OPEN = "WorkflowType = '{type}' AND ExecutionStatus = 'Running'"
 _PAGE = 1000
 _RPC_TIMEOUT = timedelta(seconds=10)
 
 
 class Fate(StrEnum):
-    """What has become of a generation's run; `unknown` where Temporal has never had it, or has it no more."""
+    """What has become of a run; `unknown` where Temporal has never had it, or has it no more."""
 
     OPEN = "open"
     UNKNOWN = "unknown"
@@ -62,10 +62,10 @@ class OpenRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What Temporal says when it is asked about a generation.
+    """What Temporal says when it is asked about a run.
 
-    `why` is what whoever terminated it wrote, `fault` what it failed with; `is_canceling` is true of an open one that
-    has been told to end; `pending` names what it waits for, such as `providers.poll`.
+    `why` is what whoever terminated it wrote, `fault` what a generation failed with; `is_canceling` is true of an open
+    one that has been told to end; `pending` names what it waits for, such as `providers.poll`.
     """
 
     fate: Fate
@@ -76,16 +76,22 @@ class Answer:
 
 
 async def open_runs(client: Client, condition: str = "") -> AsyncIterator[OpenRun]:
-    """Every open run that fulfils a condition in Temporal's language, page by page."""
-    query = f"{_OPEN} AND ({condition})" if condition else _OPEN
+    """Every open run of a generation that fulfils a condition in Temporal's language, page by page."""
+    query = _OPEN.format(type=WORKFLOW_TYPE) + (f" AND ({condition})" if condition else "")
     async for run in client.list_workflows(query, page_size=_PAGE, rpc_timeout=_RPC_TIMEOUT):
         status = run.typed_search_attributes.get(attributes.STATUS)
         yield OpenRun(generation_id=run.id, started_at=run.start_time, status=status)
 
 
-async def ask(client: Client, generation_id: str) -> Answer:
-    """What has become of a generation's newest run."""
-    handle = client.get_workflow_handle(generation_id)
+async def open_deliveries(client: Client) -> set[str]:
+    """The deliveries that have an open run, by their ids."""
+    runs = client.list_workflows(_OPEN.format(type=DELIVERY_TYPE), page_size=_PAGE, rpc_timeout=_RPC_TIMEOUT)
+    return {run.id async for run in runs}
+
+
+async def ask(client: Client, subject: str) -> Answer:
+    """What has become of the newest run of a generation or a delivery, whose id is the workflow's."""
+    handle = client.get_workflow_handle(subject)
     try:
         raw = (await handle.describe(rpc_timeout=_RPC_TIMEOUT)).raw_description
     except RPCError as error:

@@ -18,6 +18,7 @@ Duty = Callable[[UpkeepActivities, DutyOrder], Awaitable[DutyReport]]
 RECONCILING: dict[str, Duty] = {
     "rows": UpkeepActivities.reconcile_rows,
     "workflows": UpkeepActivities.reconcile_runs,
+    "deliveries": UpkeepActivities.reconcile_deliveries,
     "attempts": UpkeepActivities.close_attempts,
 }
 #: Now and then: what is too old. Rows go before the files that they need.

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlmodel import SQLModel, col
 
 from genpulse.db import Database, utc_now
-from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, IdempotencyRow, StepRow
+from genpulse.models import AssetRow, AttemptRow, DeliveryRow, EventRow, GenerationRow, IdempotencyRow, StepRow
 from genpulse.schemas.states import FINAL, Billing, GenerationStatus, StepStatus
 
 _PROMPTLY = timedelta(minutes=1)
@@ -51,7 +51,15 @@ async def look(database: Database, invariant: Invariant) -> tuple[int, list[str]
 
 def invariants() -> list[Invariant]:
     """All of them, as of now."""
-    return [*_of_generations(), *_of_delivery(), *_of_steps(), *_of_attempts(), *_of_events(), *_of_the_rest()]
+    return [
+        *_of_generations(),
+        *_of_dispatch(),
+        *_of_steps(),
+        *_of_attempts(),
+        *_of_events(),
+        *_of_keys(),
+        *_of_deliveries(),
+    ]
 
 
 def _of_generations() -> list[Invariant]:
@@ -110,7 +118,7 @@ def _of_generations() -> list[Invariant]:
     ]
 
 
-def _of_delivery() -> list[Invariant]:
+def _of_dispatch() -> list[Invariant]:
     a_while_ago = utc_now() - _PROMPTLY
     cancelled_at, resolution = col(GenerationRow.cancel_requested_at), col(GenerationRow.resolution)
     heard_lately = exists().where(
@@ -311,7 +319,7 @@ def _of_events() -> list[Invariant]:
     ]
 
 
-def _of_the_rest() -> list[Invariant]:
+def _of_keys() -> list[Invariant]:
     key = col(IdempotencyRow.key)
     return [
         Invariant(
@@ -325,6 +333,30 @@ def _of_the_rest() -> list[Invariant]:
                     col(GenerationRow.tenant_id) != col(IdempotencyRow.tenant_id),
                     func.coalesce(col(GenerationRow.idempotency_key), "") != key,
                 )
+            ),
+        ),
+    ]
+
+
+def _of_deliveries() -> list[Invariant]:
+    is_pending = col(DeliveryRow.status) == "pending"
+    due, finished = col(DeliveryRow.next_attempt_at), col(DeliveryRow.finished_at)
+    return [
+        Invariant(
+            id="I25",
+            sentence="Every event that is to be told is due, and every other one has the time at which that ended",
+            among=DeliveryRow,
+            broken_by=select(col(DeliveryRow.id)).where(
+                or_(is_pending != due.is_not(None), is_pending != finished.is_(None))
+            ),
+        ),
+        Invariant(
+            id="I26",
+            sentence="Temporal knows of every event that is to be told within a minute",
+            among=DeliveryRow,
+            where=is_pending,
+            broken_by=select(col(DeliveryRow.id)).where(
+                is_pending, col(DeliveryRow.dispatched_at).is_(None), due < utc_now() - _PROMPTLY
             ),
         ),
     ]

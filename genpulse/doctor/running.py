@@ -14,9 +14,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from genpulse.db import Database, utc_now
 from genpulse.doctor.findings import Finding
-from genpulse.repositories import upkeep
+from genpulse.repositories import deliveries, upkeep
 from genpulse.repositories.upkeep import Quiet
-from genpulse.runs import Fate, OpenRun, ask, open_runs
+from genpulse.runs import Fate, OpenRun, ask, open_deliveries, open_runs
 from genpulse.schemas.states import GenerationStatus
 from genpulse.settings import Settings
 from genpulse.temporal import connect
@@ -28,6 +28,7 @@ SENTENCES = {
     "T03": "What waits as a dead letter in Temporal does so in the database, and the other way round",
     "T04": "No workflow fails at the same place again and again",
     "T05": "Upkeep has been done within three of its intervals",
+    "T06": "Every event that Temporal was given and that is to be told has an open workflow",
 }
 
 #: What is under way between the two has arrived by then.
@@ -52,6 +53,7 @@ async def check_running(settings: Settings, *, lately: timedelta = LATELY) -> As
         yield _finding("T03", *_contradictions(runs, rows))
         yield _finding("T04", len(runs), [run.generation_id async for run in open_runs(client, _STUCK)])
         yield _finding("T05", *await _overdue(client))
+        yield _finding("T06", *await _untold(client, database, before))
     finally:
         await database.dispose()
 
@@ -120,3 +122,22 @@ async def _overdue(client: Client) -> tuple[int, list[str]]:
         if run.close_time is not None and run.close_time > since:
             return 1, []
     return 1, [f"{SCHEDULE_ID} is paused" if known.schedule.state.paused else SCHEDULE_ID]
+
+
+async def _untold(client: Client, database: Database, before: datetime) -> tuple[int, list[str]]:
+    known, rows = await open_deliveries(client), await _under_way(database, before)
+    lost = [one for one in rows if one not in known][:_MOST]
+    lost = [one for one in lost if (await ask(client, one)).fate is not Fate.OPEN]
+    still = set(await _under_way(database, before)) if lost else set()
+    return len(rows), [one for one in lost if one in still]
+
+
+async def _under_way(database: Database, before: datetime) -> list[str]:
+    ids: list[str] = []
+    while True:
+        async with database.reading() as session:
+            after = ids[-1] if ids else ""
+            page = await deliveries.under_way(session, before=before, after=after, limit=_PAGE)
+        if not page:
+            return ids
+        ids += [row.id for row in page]

@@ -20,7 +20,7 @@ from genpulse.storage import SHARDS, Storage
 
 #: A stack may be at work meanwhile: what is broken is looked at again after that, and only then said.
 SECOND_LOOK = timedelta(seconds=2)
-FILES = ("I25", "The bytes of every asset and poster are in the storage")
+FILES = ("I27", "The bytes of every asset and poster are in the storage")
 
 _MOST = 1000  # of what is lost: more are not looked at again, and not counted
 _ANY_AGE = timedelta(days=-1)  # by the storage's clock, which may be ahead of ours

@@ -137,9 +137,22 @@ async def has_arrived_since(session: AsyncSession, webhook_id: str, since: datet
 
 async def send_again(session: AsyncSession, delivery_id: str, *, at: datetime) -> None:
     """A person wants it to be tried now, whatever came of it."""
-    again = {"status": "pending", "next_attempt_at": at, "finished_at": None, "dispatched_at": None}
     query = update(_DELIVERY).where(_DELIVERY.c.id == delivery_id)
-    await session.execute(query.values(round=_DELIVERY.c.round + 1, **again))
+    await session.execute(query.values(status="pending", finished_at=None, **_anew(at)))
+
+
+async def begin_anew(session: AsyncSession, delivery_id: str, *, in_round: int, at: datetime) -> bool:
+    """Temporal has it no more, and is told again. Return False where it is over, or goes on in another round."""
+    query = update(_DELIVERY).where(*_open(delivery_id, in_round)).values(**_anew(at))
+    return (await session.execute(query.returning(_DELIVERY.c.id))).first() is not None
+
+
+async def under_way(session: AsyncSession, *, before: datetime, after: str, limit: int) -> Sequence[DeliveryRow]:
+    """Those that have not arrived, and of which Temporal was told before then, by their ids."""
+    query = select(DeliveryRow).where(
+        col(DeliveryRow.status) == "pending", col(DeliveryRow.dispatched_at) <= before, col(DeliveryRow.id) > after
+    )
+    return (await session.execute(query.order_by(col(DeliveryRow.id)).limit(limit))).scalars().all()
 
 
 async def undispatched(session: AsyncSession, *, before: datetime, limit: int) -> Sequence[DeliveryRow]:
@@ -158,3 +171,7 @@ async def mark_dispatched(session: AsyncSession, rows: Sequence[DeliveryRow]) ->
 
 def _open(delivery_id: str, in_round: int) -> list[ColumnElement[bool]]:
     return [_DELIVERY.c.id == delivery_id, _DELIVERY.c.status == "pending", _DELIVERY.c.round == in_round]
+
+
+def _anew(at: datetime) -> dict[str, Any]:
+    return {"round": _DELIVERY.c.round + 1, "next_attempt_at": at, "dispatched_at": None}

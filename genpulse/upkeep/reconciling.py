@@ -20,11 +20,11 @@ from genpulse.db import Database, utc_now
 from genpulse.deadletters import remaining
 from genpulse.errors import InvariantBroken
 from genpulse.failpoints import Failpoint
-from genpulse.models import StepRow
+from genpulse.models import DeliveryRow, StepRow
 from genpulse.records import finish, go_on, park
-from genpulse.repositories import steps, upkeep
+from genpulse.repositories import deliveries, steps, upkeep
 from genpulse.repositories.upkeep import Quiet
-from genpulse.runs import Answer, Connect, Fate, OpenRun, ask, end, open_runs
+from genpulse.runs import Answer, Connect, Fate, OpenRun, ask, end, open_deliveries, open_runs
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Ending, Parking
 from genpulse.schemas.states import GenerationStatus
@@ -190,6 +190,42 @@ class Reconciler:
             job_may_be_billed=bool(at_clouds),
         )
         return done
+
+    # Events without a workflow -------------------------------------------------------------------------------------
+
+    @Failpoint("upkeep.deliveries")
+    async def deliveries(self, begin_after: str = "") -> DutyReport:
+        """See that every event on its way to a receiver has an open workflow, or begins its way anew."""
+        client, watch, counts = await self._connect(), Watch(self._time), Counter[str]()
+        known = await open_deliveries(client)
+        async for page in self._pages_of_deliveries(begin_after):
+            counts["looked_at"] += len(page)
+            lost = [row for row in page if row.id not in known]
+            for batch in _batches(lost, _AT_ONCE):
+                counts.update(await asyncio.gather(*(self._send_on(client, row) for row in batch)))
+            if watch.is_over:
+                return DutyReport(counts=counts, stopped_after=page[-1].id)
+        return DutyReport(counts=counts)
+
+    async def _pages_of_deliveries(self, after: str) -> AsyncIterator[Sequence[DeliveryRow]]:
+        while True:
+            before = utc_now() - self._quiet_for
+            async with self._database.reading() as session:
+                page = await deliveries.under_way(session, before=before, after=after, limit=_PAGE)
+            if not page:
+                return
+            yield page
+            after = page[-1].id
+
+    async def _send_on(self, client: Client, row: DeliveryRow) -> str:
+        answer = await ask(client, row.id)
+        if answer.fate is Fate.OPEN:
+            return "has_a_workflow"
+        async with self._database.transaction() as session:
+            if not await deliveries.begin_anew(session, row.id, in_round=row.round, at=utc_now()):
+                return "has_moved_on"
+        log.warning("upkeep.delivery_begun_anew", delivery_id=row.id, workflow=answer.fate)
+        return "started_again"
 
     # Attempts without an answer ------------------------------------------------------------------------------------
 

@@ -16,7 +16,17 @@ from genpulse.db import Database, utc_now
 from genpulse.doctor import Finding, check_stored, examine
 from genpulse.doctor.running import SENTENCES
 from genpulse.migrations import upgrade
-from genpulse.models import AssetRow, AttemptRow, EventRow, GenerationRow, IdempotencyRow, StepRow, metadata
+from genpulse.models import (
+    AssetRow,
+    AttemptRow,
+    DeliveryRow,
+    EventRow,
+    GenerationRow,
+    IdempotencyRow,
+    StepRow,
+    WebhookRow,
+    metadata,
+)
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation, Priority, StepStatus
 from genpulse.settings import DatabaseSettings, RedisSettings, Settings, TemporalSettings
 from genpulse.storage import Storage
@@ -95,6 +105,8 @@ async def _plant_sound_data(database: Database, blob: tuple[str, int]) -> None:
         await session.execute(insert(AssetRow), [asset | made_by | {"bytes": size, "created_at": now}])
         key = {"tenant_id": "default", "key": KEY, "fingerprint": "", "generation_id": DONE, "created_at": now}
         await session.execute(insert(IdempotencyRow), [key])
+        await session.execute(insert(WebhookRow), [_webhook()])
+        await session.execute(insert(DeliveryRow), [_delivery()])
         for seq, (kind, data) in enumerate(events, start=1):
             row = {"generation_id": DONE, "seq": seq, "type": kind, "data": data, "created_at": now}
             await session.execute(insert(EventRow), [row])
@@ -148,6 +160,27 @@ def _attempt(generation_id: str, status: str, number: int) -> dict[str, Any]:
     return row.model_dump()
 
 
+def _webhook() -> dict[str, Any]:
+    row = WebhookRow(id="whk_1", tenant_id="default", url="https://example.com/hook", events=[], created_at=utc_now())
+    return row.model_dump()
+
+
+def _delivery() -> dict[str, Any]:
+    row = DeliveryRow(
+        id="evt_1",
+        tenant_id="default",
+        webhook_id="whk_1",
+        generation_id=DONE,
+        type="generation.succeeded",
+        payload="{}",
+        status="pending",
+        next_attempt_at=utc_now(),
+        created_at=utc_now(),
+        dispatched_at=utc_now(),
+    )
+    return row.model_dump()
+
+
 async def _findings(settings: Settings) -> list[Finding]:
     return [finding async for finding in check_stored(settings, second_look=timedelta(0))]
 
@@ -161,7 +194,7 @@ async def test_sound_data_has_no_faults(settings: Settings) -> None:
     findings = await _findings(settings)
     assert [finding.line for finding in findings if not finding.ok] == []
     figures = {finding.id: (finding.checked, finding.broken) for finding in findings}
-    assert (figures["I01"], figures["I12"], figures["I17"], figures["I25"]) == ((2, 0), (2, 0), (0, 0), (1, 0))
+    assert (figures["I01"], figures["I12"], figures["I17"], figures["I27"]) == ((2, 0), (2, 0), (0, 0), (1, 0))
 
 
 FAULTS = {
@@ -223,6 +256,14 @@ FAULTS = {
     "The events of every generation that has ended": [
         f"UPDATE event SET type = 'status' WHERE generation_id = '{DONE}' AND seq = 3"
     ],
+    "Every event that is to be told is due": [
+        "UPDATE delivery SET next_attempt_at = NULL",
+        "UPDATE delivery SET finished_at = created_at",
+        "UPDATE delivery SET status = 'failed'",
+    ],
+    "Temporal knows of every event": [
+        "UPDATE delivery SET dispatched_at = NULL, next_attempt_at = '2020-01-01 00:00:00+00:00'"
+    ],
     "The bytes of every asset": ["UPDATE asset SET bytes = 1", f"UPDATE asset SET poster_sha256 = '{'0' * 64}'"],
 }
 
@@ -236,7 +277,7 @@ async def test_a_planted_fault_is_found(settings: Settings, database: Database, 
     [complaint] = [one for one in await _complaints(settings) if one.sentence.startswith(sentence)]
     assert complaint.broken == 1
     [example] = complaint.examples
-    assert example in (DONE, WAITING, "ast_1", KEY)
+    assert example in (DONE, WAITING, "ast_1", "evt_1", KEY)
     assert complaint.line.endswith(f"1 broken ({example})")
 
 
