@@ -57,6 +57,10 @@ class Scene:
     async def fault(self, cloud: str, **values: object) -> None:
         (await self.world.put(f"/faults/{cloud}", json=[values] if values else [])).raise_for_status()
 
+    async def pace(self, seconds: float) -> None:
+        """So long a job takes at any cloud."""
+        (await self.world.put("/settings", json={"seconds_per_job": seconds})).raise_for_status()
+
     async def submit(self, request: Mapping[str, Any]) -> str:
         """As a careful caller does: again with the same key, until there is an answer."""
         key = str(uuid.uuid4())
@@ -113,6 +117,13 @@ def one_call(family: str, **fault: object) -> Callable[[Scene], Awaitable[None]]
         await scene.submit(FAMILIES[family])
 
     return play
+
+
+async def progress(scene: Scene) -> None:
+    """A job that runs when it is asked for."""
+    await scene.pace(9.0)
+    scene.arm()
+    await scene.submit(FAMILIES["runway"])
 
 
 async def on_the_engine(scene: Scene) -> None:
@@ -264,7 +275,7 @@ SCENARIOS = {
     "polled": Scenario(one_call("fal")),
     "polled, with a list": Scenario(one_call("dashscope")),
     "polled, with a key": Scenario(one_call("comfyui")),
-    "progress": Scenario(one_call("runway")),
+    "progress": Scenario(progress),
     "at once": Scenario(one_call("volcengine ark at once")),
     "throttled": Scenario(one_call("stability at once", type="rate_limited", retry_after=1, times=1)),
     "failing": Scenario(one_call("luma", type="fails"), frozenset({FAILED})),
@@ -286,6 +297,11 @@ SCENARIOS = {
     "canceling in vain": Scenario(canceling("luma"), frozenset({CANCELED})),
     "canceling unheard": Scenario(canceling_unheard, frozenset({CANCELED})),
 }
+
+#: Where the cloud can be asked what came of a call.
+TOLD_BY_THE_CLOUD = frozenset(
+    {"polled, with a list", "polled, with a key", "lost and found", "lost and known", "canceling unheard"}
+)
 
 #: Around what is paid for: a cloud has a list, a key that it remembers, or neither.
 OF_A_PAID_CALL = ("polled", "polled, with a list", "polled, with a key")
@@ -331,6 +347,7 @@ PASSED_BY = {
     "temporal.connect": "restarted",
     "temporal.describe": "looked at",
     "upkeep.attempts": "kept up",
+    "upkeep.deliveries": "kept up",
     "upkeep.expire": "kept up",
     "upkeep.rows": "kept up",
     "upkeep.runs": "kept up",
