@@ -38,11 +38,17 @@ def _caller_with(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
+def base_url_of(request: Request) -> str:
+    """Where callers find this API; without a slash at the end."""
+    services: Services = request.app.state.services
+    return (services.settings.server.public_url or str(request.base_url)).rstrip("/")
+
+
 async def _views(request: Request) -> Views:
     services: Services = request.app.state.services
     settings = services.settings
     return Views(
-        base_url=(settings.server.public_url or str(request.base_url)).rstrip("/"),
+        base_url=base_url_of(request),
         signer=services.signer,
         expires_at=link_expiry(utc_now(), settings.security.link_lifetime),
         temporal=settings.temporal,

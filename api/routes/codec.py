@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from temporalio.api.common.v1 import Payload
 
 from api.bodies import read_form
-from api.deps import Operator, ServicesDep
+from api.deps import Operator, ServicesDep, base_url_of
 from api.openapi import problems
 from api.routing import KeyRoute, OpenRoute, caller_of
 from api.security_headers import NOTHING
@@ -39,8 +39,8 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>GenPulse:
 <h1>Read what Temporal keeps encrypted</h1>{said}
 <form method="post"><label>Admin key <input type="password" name="key" autocomplete="off" required></label>
 <button>Sign in for 8 hours</button></form>
-<p>In the Temporal Web UI, open the settings of the codec server (the glasses) and switch on
-“Include cross-origin credentials”.</p></html>"""
+<p>In the Temporal Web UI, open the settings of the codec server (the glasses), choose “Use my browser setting”, give
+<code>{codec}</code> and switch on “Include cross-origin credentials”.</p></html>"""
 
 
 class CodecRoute(KeyRoute):
@@ -131,9 +131,9 @@ async def encode_payloads(
 
 
 @sign_in_router.get("/sign-in")
-async def sign_in_page() -> HTMLResponse:
+async def sign_in_page(request: Request) -> HTMLResponse:
     """Asks for the admin key."""
-    return _page()
+    return _page(request)
 
 
 @sign_in_router.post("/sign-in")
@@ -143,10 +143,11 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
     try:
         services.keys.identify(form.get("key", [""])[0].strip()).require(Scope.ADMIN)
     except GenPulseError as error:
-        return _page(f"<p><strong>{escape(error.message)}</strong></p>", status=error.status)
+        return _page(request, f"<p><strong>{escape(error.message)}</strong></p>", status=error.status)
     ui = escape(services.settings.temporal.ui_url, quote=True)
     answer = _page(
-        "<p><strong>You are signed in.</strong></p>" + (f'<p><a href="{ui}">Temporal Web UI</a></p>' if ui else "")
+        request,
+        "<p><strong>You are signed in.</strong></p>" + (f'<p><a href="{ui}">Temporal Web UI</a></p>' if ui else ""),
     )
     is_https = services.settings.server.public_url.startswith("https://")
     answer.set_cookie(
@@ -162,9 +163,10 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
     return answer
 
 
-def _page(said: str = "", status: int = 200) -> HTMLResponse:
+def _page(request: Request, said: str = "", status: int = 200) -> HTMLResponse:
     policy = NOTHING.replace("form-action 'none'", "form-action 'self'")
-    return HTMLResponse(_PAGE.format(said=said), status_code=status, headers={"Content-Security-Policy": policy})
+    content = _PAGE.format(said=said, codec=escape(base_url_of(request) + PREFIX))
+    return HTMLResponse(content, status_code=status, headers={"Content-Security-Policy": policy})
 
 
 def _codec(services: Services) -> EncryptionCodec:

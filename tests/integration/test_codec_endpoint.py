@@ -168,6 +168,7 @@ async def test_nobody_decodes_without_a_key(codec: httpx.AsyncClient) -> None:
 async def test_a_cookie_of_the_sign_in_decodes_and_does_nothing_else(codec: httpx.AsyncClient) -> None:
     given = await sealed(PLAIN)
     page = await codec.get("/v1/codec/sign-in", headers=NOBODY)
+    assert f"{str(codec.base_url).rstrip('/')}/v1/codec</code>" in page.text
     assert 'type="password"' in page.text and "form-action 'self'" in page.headers["content-security-policy"]
     answer = await codec.post("/v1/codec/sign-in", data={"key": KEY}, headers=NOBODY)
     assert answer.status_code == 200 and "signed in" in answer.text and UI in answer.text
