@@ -6,32 +6,30 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from html import escape
+from importlib.resources import files
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from api.problems import ERROR_PAGE, HTTP_MEANINGS
 from api.routing import OpenRoute
 from api.security_headers import NOTHING
 from genpulse.errors import GenPulseError
 
-#: The one page that loads anything from elsewhere: two files of a fixed version, which a browser takes only if they are
-#: those that these hashes are of. They are too large to be carried along.
-_SWAGGER = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0"
-_SCRIPT_HASH = "sha384-gjRm0bEPMeTmMh5jT2cHccIwCUZSTd8YC+j0d0sXw0MdGEfScduGpSyF3ZSSLkX9"
-_STYLE_HASH = "sha384-WlYgdmXYOOBWL5apwjDEZwN+U3HmXSSu5R6V5aGxEcf7z+KuRNwBhoxKVN1i3D5I"
+_SWAGGER = files("fastapi_offline") / "static"
+_SCRIPT, _STYLE = "swagger-ui-bundle.js", "swagger-ui.css"
 _START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true});'
 _START_HASH = base64.b64encode(hashlib.sha256(_START.encode()).digest()).decode()
 _DOCS = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>GenPulse</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="{_SWAGGER}/swagger-ui.css" integrity="{_STYLE_HASH}" crossorigin="anonymous">
+<link rel="stylesheet" href="docs/{_STYLE}">
 <div id="swagger-ui"></div>
-<script src="{_SWAGGER}/swagger-ui-bundle.js" integrity="{_SCRIPT_HASH}" crossorigin="anonymous"></script>
+<script src="docs/{_SCRIPT}"></script>
 <script>{_START}</script></html>"""
 _DOCS_POLICY = (
-    f"{NOTHING}; script-src {_SWAGGER}/swagger-ui-bundle.js 'sha256-{_START_HASH}'; "
-    f"style-src {_SWAGGER}/swagger-ui.css; img-src data:; connect-src 'self'"
+    f"{NOTHING}; script-src 'self' 'sha256-{_START_HASH}'; style-src 'self'; img-src data:; connect-src 'self'"
 )
+_KEPT = {"Cache-Control": "public, max-age=86400"}
 
 router = APIRouter(route_class=OpenRoute, include_in_schema=False)
 
@@ -46,6 +44,18 @@ async def front_page(request: Request) -> RedirectResponse:
 async def reference_page() -> HTMLResponse:
     """Every field of the API, to be tried out."""
     return HTMLResponse(_DOCS, headers={"Content-Security-Policy": _DOCS_POLICY})
+
+
+@router.get(f"/docs/{_SCRIPT}")
+async def reference_script() -> Response:
+    """What fills the page."""
+    return Response((_SWAGGER / _SCRIPT).read_bytes(), media_type="text/javascript", headers=_KEPT)
+
+
+@router.get(f"/docs/{_STYLE}")
+async def reference_style() -> Response:
+    """What it looks like."""
+    return Response((_SWAGGER / _STYLE).read_bytes(), media_type="text/css", headers=_KEPT)
 
 
 @router.get(ERROR_PAGE)
