@@ -46,7 +46,7 @@ class TemporalSettings(Group):
     tls_client_key: Path | None = Field(None, description="PEM file with the client key")
     ui_url: str = Field("", description="Base URL of the Temporal Web UI, for links; empty: no links")
     encryption_key: SecretStr | None = Field(
-        None, description="Encrypts what Temporal is given to keep; 32 characters or more; empty: not encrypted"
+        None, description="Encrypts what Temporal is given to keep; 32 characters or more; not set: not encrypted"
     )
     retired_keys: tuple[SecretStr, ...] = Field(
         (), description="Former or coming encryption keys, with which payloads are read only; a JSON list"
