@@ -6,14 +6,17 @@ looks broken is asked about one by one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from genpulse.db import Database, utc_now
 from genpulse.doctor.findings import Finding
+from genpulse.models import DeliveryRow
 from genpulse.repositories import deliveries, upkeep
 from genpulse.repositories.upkeep import Quiet
 from genpulse.runs import Fate, OpenRun, ask, open_deliveries, open_runs
@@ -21,6 +24,8 @@ from genpulse.schemas.states import GenerationStatus
 from genpulse.settings import Settings
 from genpulse.temporal import connect
 from genpulse.upkeep import SCHEDULE_ID, WORKFLOW_TYPE
+
+Row = TypeVar("Row", Quiet, DeliveryRow)
 
 SENTENCES = {
     "T01": "Every open workflow has a generation that has not ended",
@@ -47,13 +52,15 @@ async def check_running(settings: Settings, *, lately: timedelta = LATELY) -> As
     before = utc_now() - lately
     try:
         runs = {run.generation_id: run async for run in open_runs(client)}
-        rows = await _unfinished(database, before)
+        unfinished = partial(_all, database, upkeep.quiet, before)
+        untold = partial(_all, database, deliveries.under_way, before)
+        rows, told = await unfinished(), await untold()
         yield _finding("T01", len(runs), await _without_generation(client, database, runs.values(), before))
-        yield _finding("T02", len(rows), await _without_run(client, database, runs, rows, before))
+        yield _finding("T02", len(rows), await _without_run(client, runs, rows, unfinished))
         yield _finding("T03", *_contradictions(runs, rows))
         yield _finding("T04", len(runs), [run.generation_id async for run in open_runs(client, _STUCK)])
         yield _finding("T05", *await _overdue(client))
-        yield _finding("T06", *await _untold(client, database, before))
+        yield _finding("T06", len(told), await _without_run(client, await open_deliveries(client), told, untold))
     finally:
         await database.dispose()
 
@@ -62,12 +69,11 @@ def _finding(number: str, checked: int, broken: Sequence[str]) -> Finding:
     return Finding.of_invariant(number, SENTENCES[number], subject="running", checked=checked, broken=broken)
 
 
-async def _unfinished(database: Database, before: datetime) -> list[Quiet]:
-    rows: list[Quiet] = []
+async def _all(database: Database, find: Callable[..., Awaitable[Sequence[Row]]], before: datetime) -> list[Row]:
+    rows: list[Row] = []
     while True:
         async with database.reading() as session:
-            after = rows[-1].id if rows else ""
-            page = await upkeep.quiet(session, before=before, after=after, limit=_PAGE)
+            page = await find(session, before=before, after=rows[-1].id if rows else "", limit=_PAGE)
         if not page:
             return rows
         rows += page
@@ -87,11 +93,11 @@ async def _without_generation(
 
 
 async def _without_run(
-    client: Client, database: Database, runs: Mapping[str, OpenRun], rows: Sequence[Quiet], before: datetime
+    client: Client, known: Container[str], rows: Sequence[Row], look_again: Callable[[], Awaitable[Sequence[Row]]]
 ) -> list[str]:
-    lost = [row.id for row in rows if row.id not in runs][:_MOST]
+    lost = [row.id for row in rows if row.id not in known][:_MOST]
     lost = [one for one in lost if (await ask(client, one)).fate is not Fate.OPEN]
-    still = {row.id for row in await _unfinished(database, before)} if lost else set()
+    still = {row.id for row in await look_again()} if lost else set()
     return [one for one in lost if one in still]
 
 
@@ -122,22 +128,3 @@ async def _overdue(client: Client) -> tuple[int, list[str]]:
         if run.close_time is not None and run.close_time > since:
             return 1, []
     return 1, [f"{SCHEDULE_ID} is paused" if known.schedule.state.paused else SCHEDULE_ID]
-
-
-async def _untold(client: Client, database: Database, before: datetime) -> tuple[int, list[str]]:
-    known, rows = await open_deliveries(client), await _under_way(database, before)
-    lost = [one for one in rows if one not in known][:_MOST]
-    lost = [one for one in lost if (await ask(client, one)).fate is not Fate.OPEN]
-    still = set(await _under_way(database, before)) if lost else set()
-    return len(rows), [one for one in lost if one in still]
-
-
-async def _under_way(database: Database, before: datetime) -> list[str]:
-    ids: list[str] = []
-    while True:
-        async with database.reading() as session:
-            after = ids[-1] if ids else ""
-            page = await deliveries.under_way(session, before=before, after=after, limit=_PAGE)
-        if not page:
-            return ids
-        ids += [row.id for row in page]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -32,6 +33,7 @@ from genpulse.schemas.upkeep import DutyReport
 from genpulse.upkeep.pacing import DUTY_TIME, Watch
 
 T = TypeVar("T")
+Row = TypeVar("Row", Quiet, DeliveryRow)
 
 #: Whatever is under way between database and Temporal has arrived by then.
 QUIET_FOR = timedelta(minutes=2)
@@ -63,31 +65,37 @@ class Reconciler:
         self._quiet_for = quiet_for
         self._time = time
 
+    async def _mend(
+        self,
+        begin_after: str,
+        find: Callable[..., Awaitable[Sequence[Row]]],
+        known: set[str],
+        mend: Callable[[Row], Awaitable[str]],
+    ) -> DutyReport:
+        """Do something about each row of which Temporal lists no open run, page by page, as long as there is time."""
+        watch, counts, last = Watch(self._time), Counter[str](), begin_after
+        while True:
+            before = utc_now() - self._quiet_for
+            async with self._database.reading() as session:
+                page = await find(session, before=before, after=last, limit=_PAGE)
+            if not page:
+                return DutyReport(counts=counts)
+            counts["looked_at"] += len(page)
+            lost = [row for row in page if row.id not in known]
+            for batch in _batches(lost, _AT_ONCE):
+                counts.update(await asyncio.gather(*(mend(row) for row in batch)))
+            last = page[-1].id
+            if watch.is_over:
+                return DutyReport(counts=counts, stopped_after=last)
+
     # Rows without a workflow ---------------------------------------------------------------------------------------
 
     @Failpoint("upkeep.rows")
     async def rows(self, begin_after: str = "") -> DutyReport:
         """See that every unfinished generation that was dispatched has an open workflow, or is started or ended."""
-        client, watch, counts = await self._connect(), Watch(self._time), Counter[str]()
+        client = await self._connect()
         known = {run.generation_id async for run in open_runs(client)}
-        async for page in self._quiet_pages(begin_after):
-            counts["looked_at"] += len(page)
-            lost = [row for row in page if row.id not in known]
-            for batch in _batches(lost, _AT_ONCE):
-                counts.update(await asyncio.gather(*(self._settle(client, row) for row in batch)))
-            if watch.is_over:
-                return DutyReport(counts=counts, stopped_after=page[-1].id)
-        return DutyReport(counts=counts)
-
-    async def _quiet_pages(self, after: str) -> AsyncIterator[Sequence[Quiet]]:
-        while True:
-            before = utc_now() - self._quiet_for
-            async with self._database.reading() as session:
-                page = await upkeep.quiet(session, before=before, after=after, limit=_PAGE)
-            if not page:
-                return
-            yield page
-            after = page[-1].id
+        return await self._mend(begin_after, upkeep.quiet, known, partial(self._settle, client))
 
     async def _settle(self, client: Client, row: Quiet) -> str:
         """Do what has to be done about a row that seems to have no open workflow. Return what that was."""
@@ -196,26 +204,9 @@ class Reconciler:
     @Failpoint("upkeep.deliveries")
     async def deliveries(self, begin_after: str = "") -> DutyReport:
         """See that every event on its way to a receiver has an open workflow, or begins its way anew."""
-        client, watch, counts = await self._connect(), Watch(self._time), Counter[str]()
+        client = await self._connect()
         known = await open_deliveries(client)
-        async for page in self._pages_of_deliveries(begin_after):
-            counts["looked_at"] += len(page)
-            lost = [row for row in page if row.id not in known]
-            for batch in _batches(lost, _AT_ONCE):
-                counts.update(await asyncio.gather(*(self._send_on(client, row) for row in batch)))
-            if watch.is_over:
-                return DutyReport(counts=counts, stopped_after=page[-1].id)
-        return DutyReport(counts=counts)
-
-    async def _pages_of_deliveries(self, after: str) -> AsyncIterator[Sequence[DeliveryRow]]:
-        while True:
-            before = utc_now() - self._quiet_for
-            async with self._database.reading() as session:
-                page = await deliveries.under_way(session, before=before, after=after, limit=_PAGE)
-            if not page:
-                return
-            yield page
-            after = page[-1].id
+        return await self._mend(begin_after, deliveries.under_way, known, partial(self._send_on, client))
 
     async def _send_on(self, client: Client, row: DeliveryRow) -> str:
         answer = await ask(client, row.id)
