@@ -88,7 +88,7 @@ async def test_everything_at_a_glance(tmp_path: Path, temporal: TemporalServer, 
             await services.circuits.failed("fal", "fal answered 503")
         made = await api.post("/v1/generations", json=SHAPE)
         assert made.status_code == 202
-        await until(api, lambda seen: seen["queues"][0]["depth"] == 1)
+        await until(api, lambda seen: (seen["queues"][0]["depth"] or 0) >= 1)  # Temporal's own figure is approximate
         async with Worker(
             await Client.connect(temporal.address), task_queue="gp-workflows", workflows=[GenerationWorkflow]
         ):

@@ -43,6 +43,9 @@ INTERNAL = re.compile(
     re.IGNORECASE,
 )
 
+#: The same for every request, and full of words of other people's.
+SWAGGER = {"/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
+
 
 def assert_says_nothing(answer: httpx.Response) -> None:
     """Neither the body nor a header tells of the inside."""
@@ -89,7 +92,7 @@ async def test_every_route_over_a_database_that_breaks(
     monkeypatch.setattr(AsyncSession, "connection", raising(BROKEN[how]))
     broken = 0
     for route in iter_route_contexts(app.routes):
-        for method in route.methods or ():
+        for method in (route.methods or ()) if route.path not in SWAGGER else ():
             path = re.sub(
                 r"\{(\w+)\}", lambda found: ids.get(found[1], "whk_01k9d2x8f6v3q7m5r0ha4tjwbe"), route.path or ""
             )
