@@ -6,8 +6,9 @@ So `genpulse --help` answers at once, and no command waits for libraries that an
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,9 @@ ModelOption = Annotated[str | None, typer.Option(help="Those of this model.", sh
 AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, after showing what will be hit.")]
 
+Running = Coroutine[Any, Any, int | None]
+"""What a command does; a number that it returns is the exit status."""
+
 _DATA_DIR = Path(".genpulse")
 _URL = "http://127.0.0.1:8000"
 
@@ -73,6 +77,32 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run(command: Running) -> None:
+    raise typer.Exit(asyncio.run(command) or 0)
+
+
+def _talking(command: Callable[..., Running]) -> Callable[..., None]:
+    """Give a command the options that say which API it talks to; it gets its connection as the first argument."""
+
+    def run(*, url: str, key: str | None, data_dir: Path, **given: Any) -> None:
+        from genpulse.cli.connection import Connection
+
+        _run(command(Connection.to(url, key, data_dir), **given))
+
+    # What is imported for types alone need not be there.
+    signature = inspect.signature(command, eval_str=True, locals={"Connection": Any})
+    _, *own = signature.parameters.values()
+    options = [
+        inspect.Parameter("url", inspect.Parameter.KEYWORD_ONLY, default=_URL, annotation=UrlOption),
+        inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=KeyOption),
+        inspect.Parameter("data_dir", inspect.Parameter.KEYWORD_ONLY, default=_DATA_DIR, annotation=DataDirOption),
+    ]
+    own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - the form of a typer callback
@@ -177,7 +207,9 @@ def demo() -> None:
 
 
 @app.command(rich_help_panel=_CALLS)
+@_talking
 def generate(
+    connection: Connection,
     *,
     prompt: Annotated[str | None, typer.Argument(help="What to make.", show_default=False)] = None,
     model: Annotated[
@@ -191,80 +223,76 @@ def generate(
     ] = None,
     image: Annotated[Path | None, typer.Option(help="Image file to start from.", show_default=False)] = None,
     video: Annotated[Path | None, typer.Option(help="Video file to start from.", show_default=False)] = None,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """Generate something, watch it, and save what comes out."""
     from genpulse.cli.generate import Wish, run
 
     wish = Wish(prompt=prompt, model=model, operation=operation, inputs=inputs or [], image=image, video=video)
-    _run(run(_connection(url, key, data_dir), wish, out))
+    return run(connection, wish, out)
 
 
 @app.command(rich_help_panel=_CALLS)
-def models(url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR) -> None:
+@_talking
+def models(connection: Connection) -> Running:
     """List the models and what they take."""
     from genpulse.cli.jobs import show_models
 
-    _run(show_models(_connection(url, key, data_dir)))
+    return show_models(connection)
 
 
 @jobs.command("list")
+@_talking
 def list_jobs(
+    connection: Connection,
     *,
     status: Annotated[str | None, typer.Option(help="Only those in this status.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option(help="Only those of this model.", show_default=False)] = None,
     operation: Annotated[str | None, typer.Option(help="Only those of this operation.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """The newest generations."""
     from genpulse.cli.jobs import show_list
 
     filters = {"status": status, "model": model, "operation": operation}
-    _run(show_list(_connection(url, key, data_dir), limit=limit, filters=filters))
+    return show_list(connection, limit=limit, filters=filters)
 
 
 @jobs.command("show")
-def show_job(
-    generation: GenerationArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
-) -> None:
+@_talking
+def show_job(connection: Connection, generation: GenerationArgument) -> Running:
     """One generation with its steps and outputs."""
     from genpulse.cli.jobs import show_one
 
-    _run(show_one(_connection(url, key, data_dir), generation))
+    return show_one(connection, generation)
 
 
 @jobs.command("cancel")
-def cancel_job(
-    generation: GenerationArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
-) -> None:
+@_talking
+def cancel_job(connection: Connection, generation: GenerationArgument) -> Running:
     """Cancel a generation."""
     from genpulse.cli.jobs import cancel
 
-    _run(cancel(_connection(url, key, data_dir), generation))
+    return cancel(connection, generation)
 
 
 @jobs.command("dead-letters")
+@_talking
 def list_dead_letters(
+    connection: Connection,
     *,
     code: Annotated[str | None, typer.Option(help="Only those with this error.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """What cannot go on by itself and waits for `retry` or `discard`."""
     from genpulse.cli.dead_letters import show
 
-    _run(show(_connection(url, key, data_dir), limit=limit, code=code))
+    return show(connection, limit=limit, code=code)
 
 
 @jobs.command("retry")
+@_talking
 def retry_jobs(
+    connection: Connection,
     *,
     generations: DeadLettersArgument = None,
     with_model: Annotated[
@@ -275,19 +303,18 @@ def retry_jobs(
     model: ModelOption = None,
     everything: AllOption = False,
     yes: YesOption = False,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """Have dead letters go on from the step that failed: these, those that a filter names, or all."""
     from genpulse.cli.dead_letters import decide
 
     wanted = _wanted(generations, everything=everything, code=code, provider=provider, model=model)
-    _run(decide(_connection(url, key, data_dir), "retry", wanted, model=with_model, yes=yes))
+    return decide(connection, "retry", wanted, model=with_model, yes=yes)
 
 
 @jobs.command("discard")
+@_talking
 def discard_jobs(
+    connection: Connection,
     *,
     generations: DeadLettersArgument = None,
     code: CodeOption = None,
@@ -295,25 +322,21 @@ def discard_jobs(
     model: ModelOption = None,
     everything: AllOption = False,
     yes: YesOption = False,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """End dead letters as failed: these, those that a filter names, or all."""
     from genpulse.cli.dead_letters import decide
 
     wanted = _wanted(generations, everything=everything, code=code, provider=provider, model=model)
-    _run(decide(_connection(url, key, data_dir), "discard", wanted, model=None, yes=yes))
+    return decide(connection, "discard", wanted, model=None, yes=yes)
 
 
 @jobs.command("watch")
-def watch_job(
-    generation: GenerationArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
-) -> None:
+@_talking
+def watch_job(connection: Connection, generation: GenerationArgument) -> Running:
     """Follow a generation until it has ended."""
     from genpulse.cli.jobs import watch
 
-    _run(watch(_connection(url, key, data_dir), generation))
+    return watch(connection, generation)
 
 
 WebhookArgument = Annotated[str, typer.Argument(metavar="ID", help="The webhook, `whk_…`.")]
@@ -321,15 +344,18 @@ DeliveryArgument = Annotated[str, typer.Argument(metavar="DELIVERY", help="The e
 
 
 @webhooks.command("list")
-def list_webhooks(url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR) -> None:
+@_talking
+def list_webhooks(connection: Connection) -> Running:
     """The webhooks that get the events of all generations."""
     from genpulse.cli.webhooks import show_list
 
-    _run(show_list(_connection(url, key, data_dir)))
+    return show_list(connection)
 
 
 @webhooks.command("add")
+@_talking
 def add_webhook(
+    connection: Connection,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Where events are to go, https://…")],
     *,
     events: Annotated[
@@ -337,89 +363,76 @@ def add_webhook(
         typer.Option("--event", help="For example generation.succeeded; all when left out.", show_default=False),
     ] = None,
     description: Annotated[str, typer.Option(help="What it is for.", show_default=False)] = "",
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """Have events sent to a URL. Prints the secret that they are signed with, this once."""
     from genpulse.cli.webhooks import add
 
-    _run(add(_connection(url, key, data_dir), target, events=events or [], description=description))
+    return add(connection, target, events=events or [], description=description)
 
 
 @webhooks.command("enable")
-def enable_webhook(
-    webhook: WebhookArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
-) -> None:
+@_talking
+def enable_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
     """Have a disabled webhook get events again."""
     from genpulse.cli.webhooks import enable
 
-    _run(enable(_connection(url, key, data_dir), webhook))
+    return enable(connection, webhook)
 
 
 @webhooks.command("remove")
-def remove_webhook(
-    webhook: WebhookArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
-) -> None:
+@_talking
+def remove_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
     """Delete a webhook, with its log."""
     from genpulse.cli.webhooks import remove
 
-    _run(remove(_connection(url, key, data_dir), webhook))
+    return remove(connection, webhook)
 
 
 @webhooks.command("rotate")
+@_talking
 def rotate_webhook(
+    connection: Connection,
     webhook: WebhookArgument,
     *,
     overlap_hours: Annotated[float, typer.Option(min=0, max=168, help="How long the former secret signs too.")] = 24,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """Give a webhook a new secret, and print it, this once."""
     from genpulse.cli.webhooks import rotate
 
-    _run(rotate(_connection(url, key, data_dir), webhook, overlap_seconds=round(overlap_hours * 3600)))
+    return rotate(connection, webhook, overlap_seconds=round(overlap_hours * 3600))
 
 
 @webhooks.command("ping")
-def ping_webhook(
-    webhook: WebhookArgument, url: UrlOption = _URL, key: KeyOption = None, data_dir: DataDirOption = _DATA_DIR
-) -> None:
+@_talking
+def ping_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
     """Send a webhook something, and say whether it has arrived."""
     from genpulse.cli.webhooks import ping
 
-    _run(ping(_connection(url, key, data_dir), webhook))
+    return ping(connection, webhook)
 
 
 @webhooks.command("deliveries")
+@_talking
 def list_deliveries(
+    connection: Connection,
     webhook: WebhookArgument,
     *,
     status: Annotated[str | None, typer.Option(help="pending, delivered or failed.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+) -> Running:
     """What was sent to a webhook, and what became of it."""
     from genpulse.cli.webhooks import show_deliveries
 
-    _run(show_deliveries(_connection(url, key, data_dir), webhook, limit=limit, status=status))
+    return show_deliveries(connection, webhook, limit=limit, status=status)
 
 
 @webhooks.command("redeliver")
-def redeliver_event(
-    webhook: WebhookArgument,
-    delivery: DeliveryArgument,
-    url: UrlOption = _URL,
-    key: KeyOption = None,
-    data_dir: DataDirOption = _DATA_DIR,
-) -> None:
+@_talking
+def redeliver_event(connection: Connection, webhook: WebhookArgument, delivery: DeliveryArgument) -> Running:
     """Send an event again, now, and say whether it has arrived."""
     from genpulse.cli.webhooks import redeliver
 
-    _run(redeliver(_connection(url, key, data_dir), webhook, delivery))
+    return redeliver(connection, webhook, delivery)
 
 
 def _wanted(ids: list[str] | None, *, everything: bool, **filters: str | None) -> Wanted:
@@ -427,14 +440,3 @@ def _wanted(ids: list[str] | None, *, everything: bool, **filters: str | None) -
 
     given = {name: value for name, value in filters.items() if value is not None}
     return Wanted(ids=ids or [], filters=given, everything=everything)
-
-
-def _connection(url: str, key: str | None, data_dir: Path) -> Connection:
-    from genpulse.cli.connection import Connection
-
-    return Connection.to(url, key, data_dir)
-
-
-def _run(command: Coroutine[Any, Any, int | None]) -> None:
-    """Run a command to its end; a number that it returns is the exit status."""
-    raise typer.Exit(asyncio.run(command) or 0)
