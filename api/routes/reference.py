@@ -7,16 +7,17 @@ import hashlib
 from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from api.problems import ERROR_PAGE, HTTP_MEANINGS
 from api.routing import OpenRoute
 from api.security_headers import NOTHING
 from genpulse.errors import GenPulseError
 
-_SWAGGER = files("fastapi_offline") / "static"
+_SWAGGER = Path(str(files("fastapi_offline"))) / "static"
 _SCRIPT, _STYLE = "swagger-ui-bundle.js", "swagger-ui.css"
 _START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true});'
 _START_HASH = base64.b64encode(hashlib.sha256(_START.encode()).digest()).decode()
@@ -47,15 +48,15 @@ async def reference_page() -> HTMLResponse:
 
 
 @router.get(f"/docs/{_SCRIPT}")
-async def reference_script() -> Response:
+async def reference_script() -> FileResponse:
     """What fills the page."""
-    return Response((_SWAGGER / _SCRIPT).read_bytes(), media_type="text/javascript", headers=_KEPT)
+    return FileResponse(_SWAGGER / _SCRIPT, media_type="text/javascript", headers=_KEPT)
 
 
 @router.get(f"/docs/{_STYLE}")
-async def reference_style() -> Response:
+async def reference_style() -> FileResponse:
     """What it looks like."""
-    return Response((_SWAGGER / _STYLE).read_bytes(), media_type="text/css", headers=_KEPT)
+    return FileResponse(_SWAGGER / _STYLE, media_type="text/css", headers=_KEPT)
 
 
 @router.get(ERROR_PAGE)
