@@ -10,7 +10,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -95,7 +94,7 @@ class Reconciler:
         """See that every unfinished generation that was dispatched has an open workflow, or is started or ended."""
         client = await self._connect()
         known = {run.generation_id async for run in open_runs(client)}
-        return await self._mend(begin_after, upkeep.quiet, known, partial(self._settle, client))
+        return await self._mend(begin_after, upkeep.quiet, known, lambda row: self._settle(client, row))
 
     async def _settle(self, client: Client, row: Quiet) -> str:
         """Do what has to be done about a row that seems to have no open workflow. Return what that was."""
@@ -206,7 +205,7 @@ class Reconciler:
         """See that every event on its way to a receiver has an open workflow, or begins its way anew."""
         client = await self._connect()
         known = await open_deliveries(client)
-        return await self._mend(begin_after, deliveries.under_way, known, partial(self._send_on, client))
+        return await self._mend(begin_after, deliveries.under_way, known, lambda row: self._send_on(client, row))
 
     async def _send_on(self, client: Client, row: DeliveryRow) -> str:
         answer = await ask(client, row.id)
