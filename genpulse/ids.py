@@ -7,7 +7,7 @@ import time
 from datetime import datetime
 from typing import Literal
 
-Prefix = Literal["gen", "ast", "key", "whk", "evt", "hold", "req"]
+Prefix = Literal["gen", "ast", "key", "whk", "evt", "ten", "txn", "req"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
 _LENGTH = 26

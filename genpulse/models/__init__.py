@@ -14,17 +14,29 @@ from genpulse.models.tables import (
     WebhookSecretRow,
     metadata,
 )
+from genpulse.models.tenants import (
+    ApiKeyRow,
+    CreditAccountRow,
+    CreditLotRow,
+    CreditTransactionRow,
+    TenantRow,
+)
 
 __all__ = [
+    "ApiKeyRow",
     "AssetRow",
     "AttemptRow",
     "CircuitRow",
+    "CreditAccountRow",
+    "CreditLotRow",
+    "CreditTransactionRow",
     "DeliveryAttemptRow",
     "DeliveryRow",
     "EventRow",
     "GenerationRow",
     "IdempotencyRow",
     "StepRow",
+    "TenantRow",
     "WebhookRow",
     "WebhookSecretRow",
     "metadata",

@@ -43,6 +43,9 @@ def _enum(kind: type) -> Enum:
 class GenerationRow(SQLModel, table=True):
     """One submission. `dispatched_at`, `cancel_sent_at` and `resolution_sent_at` are empty until Temporal was told.
 
+    It is told once the generation is admitted: at once, unless as many of the tenant's are under way as may be. `held`
+    is the upper bound of its cost in credits, `charged` what it has cost; `settled_at` is when the hold was resolved.
+
     `parked_at` is when it last became a dead letter, to be kept until `kept_until`; `resolution` is what a person
     decided then, and `round` counts how often one had it go on.
     """
@@ -56,6 +59,13 @@ class GenerationRow(SQLModel, table=True):
             "id",
             postgresql_where=text("dispatched_at IS NULL"),
             sqlite_where=text("dispatched_at IS NULL"),
+        ),
+        Index(
+            "ix_generation_unfinished_of_tenant",
+            "tenant_id",
+            "admitted_at",
+            postgresql_where=text("status NOT IN ('succeeded', 'failed', 'canceled')"),
+            sqlite_where=text("status NOT IN ('succeeded', 'failed', 'canceled')"),
         ),
         Index(
             "ix_generation_cancel_unsent",
@@ -91,10 +101,12 @@ class GenerationRow(SQLModel, table=True):
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     labels: dict[str, str] = Field(sa_column=Column(Json, nullable=False))
     idempotency_key: str | None = Field(default=None, max_length=255)
+    api_key_id: str | None = Field(default=None, max_length=40)
     request_id: str = Field(max_length=128)
     traceparent: str | None = Field(default=None, max_length=64)
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     deadline_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    admitted_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     dispatched_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     started_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
@@ -105,10 +117,17 @@ class GenerationRow(SQLModel, table=True):
     kept_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     resolution: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     resolution_sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    held: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+    charged: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+    settled_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 
 
 class StepRow(SQLModel, table=True):
-    """One model call of a generation, at its place in the chain; `parameters` are those really used."""
+    """One model call of a generation, at its place in the chain; `parameters` are those really used.
+
+    `prices` are those at submission, by model; `held` is the most that the step may cost in credits, `charged` what it
+    has cost, and `cost` what it has cost us at the provider.
+    """
 
     __tablename__ = "generation_step"
     __table_args__ = (
@@ -129,6 +148,10 @@ class StepRow(SQLModel, table=True):
     fallbacks: list[dict[str, Any]] = Field(sa_column=Column(Json, nullable=False))
     parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    prices: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    held: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+    charged: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+    cost: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     started_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     finished_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 

@@ -18,13 +18,12 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 from pydantic import SecretStr
-from sqlalchemy import delete
 
 from api.app import create_app
 from api.services import Services
 from genpulse.db import Database, utc_now
 from genpulse.ids import new_id
-from genpulse.models import AssetRow, metadata
+from genpulse.models import AssetRow
 from genpulse.records import Records
 from genpulse.repositories import assets, steps
 from genpulse.schemas.generations import GenerationFault
@@ -41,6 +40,7 @@ from genpulse.settings import (
 )
 from genpulse.stack import free_port
 from tests.servers.postgres import PostgresServer, postgres_server
+from tests.tables import create_tables, empty_tables
 
 KEY = "gp_live_a_key_for_tests_of_32_characters_and_more"
 AUTH = {"Authorization": f"Bearer {KEY}"}
@@ -86,14 +86,13 @@ async def api_settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.
         uploads=UploadSettings(max_bytes=100_000),
         telemetry=TelemetrySettings(log_level="error"),
     )
-    await create_tables(settings)
+    await prepare_tables(settings)
     return settings
 
 
-async def create_tables(settings: Settings) -> None:
+async def prepare_tables(settings: Settings) -> None:
     database = Database(settings.database_url)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(database)
     await database.dispose()
 
 
@@ -110,8 +109,7 @@ async def services(app: FastAPI) -> AsyncIterator[Services]:
     built: Services = app.state.services
     yield built
     async with built.database.transaction() as session:
-        for table in reversed(metadata.sorted_tables):
-            await session.execute(delete(table))
+        await empty_tables(session)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from genpulse.settings import (
     TemporalSettings,
 )
 from genpulse.storage import Storage
-from tests.integration.conftest import AUTH, KEY, SHAPE, assert_problem, create_tables, png, submit
+from tests.integration.conftest import AUTH, KEY, SHAPE, assert_problem, png, prepare_tables, submit
 from tests.servers.temporal import TemporalServer
 
 UNREACHABLE = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"
@@ -104,7 +104,7 @@ async def test_a_database_without_our_tables_is_not_ready(tmp_path: Path) -> Non
 
 async def test_without_temporal_a_submission_is_accepted(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
-    await create_tables(settings)
+    await prepare_tables(settings)
     async with serving(settings) as client:
         made = await submit(client)
         assert (await client.get(f"/v1/generations/{made['id']}")).json()["status"] == "queued"
@@ -217,7 +217,7 @@ async def test_logs_are_json_with_the_request_id_and_without_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_at(tmp_path, telemetry=TelemetrySettings(log_level="info"))
-    await create_tables(settings)
+    await prepare_tables(settings)
     async with serving(settings) as client:
         asset = (await client.post("/v1/assets", files={"file": ("a.png", png())})).json()
         await client.get(asset["url"], headers={"X-Request-Id": "look"})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, text
+from sqlalchemy import insert, text
 
 from genpulse.db import Database, utc_now
 from genpulse.doctor import Finding, check_stored, examine
@@ -25,7 +25,6 @@ from genpulse.models import (
     IdempotencyRow,
     StepRow,
     WebhookRow,
-    metadata,
 )
 from genpulse.schemas.states import GenerationStatus, MediaKind, Operation, Priority, StepStatus
 from genpulse.settings import DatabaseSettings, RedisSettings, Settings, TemporalSettings
@@ -33,6 +32,7 @@ from genpulse.storage import Storage
 from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.temporal import temporal_server
 from tests.servers.valkey import valkey_server
+from tests.tables import empty_tables
 
 DONE, WAITING, KEY = "gen_done", "gen_waiting", "order-42"
 ROOT = Path(__file__).parents[2]
@@ -61,8 +61,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
     """The database with a finished generation and one that waits, both sound."""
     made = Database(settings.database_url)
     async with made.transaction() as session:
-        for table in reversed(metadata.sorted_tables):
-            await session.execute(delete(table))
+        await empty_tables(session)
     await _plant_sound_data(made, await _stored_file(settings))
     yield made
     await made.dispose()

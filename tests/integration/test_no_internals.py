@@ -29,7 +29,7 @@ from genpulse.settings import DatabaseSettings, Settings, StorageSettings, Tempo
 from genpulse.stack import free_port
 from genpulse.storage import Storage
 from genpulse.temporal import TemporalConnection
-from tests.integration.conftest import AUTH, ROOT, SHAPE, Run, assert_problem, create_tables, png, submit
+from tests.integration.conftest import AUTH, ROOT, SHAPE, Run, assert_problem, png, prepare_tables, submit
 from tests.servers.postgres import postgres_server
 
 SECRET = "hunter2"
@@ -229,7 +229,7 @@ async def test_the_database_goes_away_in_between(api_settings: Settings, tmp_pat
         settings = api_settings.model_copy(
             update={"data_dir": tmp_path, "database": DatabaseSettings(url=await server.create_database())}
         )
-        await create_tables(settings)
+        await prepare_tables(settings)
         async with serving(settings) as client:
             made = await submit(client)
             await _drop_tables(settings)

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from api.app import create_app
 from api.security_headers import DEFAULTS
 from genpulse.settings import SecuritySettings, ServerSettings, Settings, TelemetrySettings, TemporalSettings
-from tests.integration.conftest import AUTH, KEY, Run, create_tables, png, submit
+from tests.integration.conftest import AUTH, KEY, Run, png, prepare_tables, submit
 
 UI = "http://127.0.0.1:8233"
 
@@ -145,7 +145,7 @@ async def serving(folder: Path, public_url: str = "") -> AsyncIterator[httpx.Asy
         server=ServerSettings(public_url=public_url),
         telemetry=TelemetrySettings(log_level="error"),
     )
-    await create_tables(settings)
+    await prepare_tables(settings)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

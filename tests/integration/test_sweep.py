@@ -10,13 +10,13 @@ from PIL import Image
 from genpulse.assets import Assets
 from genpulse.db import Database
 from genpulse.media import MediaLimits
-from genpulse.models import metadata
 from genpulse.net import http_client
 from genpulse.repositories import assets
 from genpulse.schemas.upkeep import DutyReport
 from genpulse.settings import UploadSettings
 from genpulse.storage import Storage
 from genpulse.sweep import Sweeper
+from tests.tables import create_tables
 
 LONG_AGO = timedelta(seconds=-5)  # by the clock of the file system, which may be behind ours
 YOUNG = timedelta(hours=1)
@@ -24,8 +24,7 @@ YOUNG = timedelta(hours=1)
 
 async def test_only_files_without_an_asset_are_dropped_once_they_are_old(tmp_path: Path) -> None:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(database)
     storage = Storage.open((tmp_path / "assets").as_uri())
     async with http_client() as client:
         desk = Assets(database, storage, client, MediaLimits(**UploadSettings().model_dump()))

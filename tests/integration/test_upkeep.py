@@ -42,6 +42,7 @@ from genpulse.temporal import DATA_CONVERTER
 from genpulse.upkeep import Reconciler
 from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.temporal import TemporalServer, temporal_server
+from tests.tables import create_tables
 from tests.workflows.conftest import TENANT, Behaviour, House, furnished
 from tests.workflows.test_generation import CHAIN, fails, hangs
 
@@ -81,8 +82,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         server: PostgresServer = request.getfixturevalue("postgres")
         url = await server.create_database()
     made = Database(url)
-    async with made.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(made)
     yield made
     await made.dispose()
 
@@ -596,8 +596,7 @@ class Broken:
 @pytest.mark.slow
 async def test_a_workflow_that_cannot_go_on_is_found(temporal: TemporalServer, tmp_path: Path) -> None:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(database)
     async with (
         plant(temporal, database, tmp_path, works_on_workflows=False) as works,
         Worker(works.client, task_queue=WORKFLOW_QUEUE, workflows=[Broken]),

@@ -17,7 +17,7 @@ from activities.delivery import DeliveryActivities
 from genpulse.db import Database, utc_now
 from genpulse.dispatch import Dispatcher
 from genpulse.doctor.running import check_running
-from genpulse.models import DeliveryRow, metadata
+from genpulse.models import DeliveryRow
 from genpulse.net import http_client
 from genpulse.repositories import deliveries
 from genpulse.runs import open_deliveries
@@ -30,6 +30,7 @@ from genpulse.webhooks.endpoints import Endpoints
 from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.receiver import Receiver, Reply
 from tests.servers.temporal import TemporalServer, temporal_server
+from tests.tables import create_tables
 from tests.workflows.test_webhooks import Post
 from workflows.delivery import DeliveryWorkflow
 
@@ -79,8 +80,7 @@ async def office(request: pytest.FixtureRequest, temporal: TemporalServer, tmp_p
     if request.param == "postgresql":
         url = await request.getfixturevalue("postgres").create_database()
     database = Database(url)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(database)
     client = await Client.connect(temporal.address, data_converter=DATA_CONVERTER)
 
     async def connect() -> Client:

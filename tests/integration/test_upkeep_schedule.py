@@ -16,7 +16,6 @@ from temporalio.worker import Worker
 from activities.upkeep import UpkeepActivities
 from genpulse.db import Database
 from genpulse.doctor.running import SENTENCES, check_running
-from genpulse.models import metadata
 from genpulse.schemas.queues import UPKEEP_QUEUE, WORKFLOW_QUEUE
 from genpulse.settings import RetentionSettings, Settings, TemporalSettings, UpkeepSettings
 from genpulse.storage import Storage
@@ -24,6 +23,7 @@ from genpulse.sweep import Sweeper
 from genpulse.temporal import connect
 from genpulse.upkeep import SCHEDULE_ID, Reconciler, Retention, keep_schedule, run_now, set_schedule
 from tests.servers.temporal import TemporalServer, temporal_server
+from tests.tables import create_tables
 from workflows.upkeep import RECONCILING, TIDYING, UpkeepWorkflow
 
 WITHIN = timedelta(seconds=60)
@@ -46,8 +46,7 @@ async def client(temporal: TemporalServer) -> AsyncIterator[Client]:
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     made = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
-    async with made.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(made)
     yield made
     await made.dispose()
 

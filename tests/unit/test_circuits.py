@@ -11,15 +11,14 @@ import pytest
 
 from genpulse.circuits import FAILURES_TO_OPEN, OPEN_FOR, Circuits
 from genpulse.db import Database, utc_now
-from genpulse.models import metadata
 from genpulse.repositories import circuits as rows
+from tests.tables import create_tables
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(database)
     yield database
     await database.dispose()
 

@@ -33,7 +33,7 @@ from genpulse.dispatch import ticket_of
 from genpulse.limits import MemoryLimiter
 from genpulse.links import CloudLinks
 from genpulse.media import MediaLimits
-from genpulse.models import GenerationRow, StepRow, metadata
+from genpulse.models import GenerationRow, StepRow
 from genpulse.net import http_client
 from genpulse.planning import plan_generation
 from genpulse.providers.registry import Accounts
@@ -54,6 +54,7 @@ from genpulse.storage import Storage
 from genpulse.submissions import Submission, accept
 from genpulse.temporal import DATA_CONVERTER
 from tests.servers.temporal import temporal_binary
+from tests.tables import create_tables
 from workflows.generation import GenerationWorkflow
 
 TENANT = "default"
@@ -166,8 +167,7 @@ class House:
 @pytest.fixture
 async def house(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[House]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(database)
     async with furnished(temporal, database, tmp_path) as built:
         yield built
     await database.dispose()

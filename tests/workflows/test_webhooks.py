@@ -21,7 +21,7 @@ from activities.delivery import DeliveryActivities
 from genpulse.catalog import engine_models, load_catalog
 from genpulse.db import Database, utc_now
 from genpulse.dispatch import Dispatcher
-from genpulse.models import DeliveryAttemptRow, DeliveryRow, WebhookRow, metadata
+from genpulse.models import DeliveryAttemptRow, DeliveryRow, WebhookRow
 from genpulse.net import http_client
 from genpulse.planning import plan_generation
 from genpulse.records import Records
@@ -37,6 +37,7 @@ from genpulse.webhooks.deliveries import Deliveries
 from genpulse.webhooks.endpoints import Endpoints, find_webhook, ping, redeliver
 from genpulse.webhooks.signing import signed_headers
 from tests.servers.receiver import Received, Receiver, Reply
+from tests.tables import create_tables
 from tests.workflows.conftest import FAKE, TENANT, virtual_now
 from workflows.delivery import DeliveryWorkflow
 from workflows.policies import DELIVERY_DELAYS, DELIVERY_JITTER
@@ -125,8 +126,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 async def post(temporal: WorkflowEnvironment, tmp_path: Path) -> AsyncIterator[Post]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}")
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    await create_tables(database)
 
     async def client():
         return temporal.client

@@ -1,0 +1,40 @@
+"""Tenants. Each has a credit account from the beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from genpulse.models import CreditAccountRow, TenantRow, metadata
+
+_TENANT = metadata.tables[TenantRow.__tablename__]
+_INTO_ACCOUNT = insert(metadata.tables[CreditAccountRow.__tablename__])
+
+
+async def add(session: AsyncSession, row: TenantRow, *, is_unlimited: bool = False) -> None:
+    """A new tenant, with an account that is empty."""
+    await session.execute(insert(_TENANT), [row.model_dump()])
+    await session.execute(_INTO_ACCOUNT, [CreditAccountRow(tenant_id=row.id, is_unlimited=is_unlimited).model_dump()])
+
+
+async def get(session: AsyncSession, tenant_id: str) -> TenantRow | None:
+    """One tenant."""
+    return (await session.execute(select(TenantRow).where(col(TenantRow.id) == tenant_id))).scalar_one_or_none()
+
+
+async def page(session: AsyncSession, *, limit: int, starting_after: str | None = None) -> Sequence[TenantRow]:
+    """Tenants, newest first; at most `limit`. Ids begin with the time, but for that of `default`, which comes last."""
+    query = select(TenantRow)
+    if starting_after is not None:
+        query = query.where(col(TenantRow.id) < starting_after)
+    return (await session.execute(query.order_by(col(TenantRow.id).desc()).limit(limit))).scalars().all()
+
+
+async def change(session: AsyncSession, tenant_id: str, **values: Any) -> bool:
+    """Change it. Return False where there is none."""
+    query = update(_TENANT).where(_TENANT.c.id == tenant_id).values(**values).returning(_TENANT.c.id)
+    return (await session.execute(query)).first() is not None
