@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from genpulse.schemas.catalog import EngineModel
+from genpulse.schemas.catalog import EngineModel, Price
 
 MIN_KEY_LENGTH = 32
 
@@ -173,6 +174,16 @@ class UpkeepSettings(Group):
     )
 
 
+class CreditSettings(Group):
+    prices: dict[str, Price] = Field(
+        default_factory=dict,
+        description="Prices in place of the catalogue's, as JSON by `provider/model` or `provider/model:operation`",
+    )
+    markup: Decimal = Field(
+        Decimal(0), ge=0, decimal_places=2, description="What is charged on top of the provider's price: 0.2 is a fifth"
+    )
+
+
 class RetentionSettings(Group):
     generations_days: float = Field(0, ge=0, description="How long what has ended is kept, with outputs; 0: for ever")
     events_days: float = Field(
@@ -219,6 +230,7 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
     upkeep: UpkeepSettings = UpkeepSettings()
     retention: RetentionSettings = RetentionSettings()
+    credits: CreditSettings = CreditSettings()
 
     @property
     def database_url(self) -> str:

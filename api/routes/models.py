@@ -35,7 +35,8 @@ async def list_models(
         and (starting_after is None or model.id > starting_after)
     ]
     health = await services.health.now()
-    shown = [public_model(model, health.of(model)) for model in found[:limit]]
+    markup = services.settings.credits.markup
+    shown = [public_model(model, health.of(model), markup=markup) for model in found[:limit]]
     return Page[Model](data=shown, has_more=len(found) > limit)
 
 
@@ -51,4 +52,5 @@ async def get_model(
         model = services.catalog.get(f"{provider}/{name}")
     except UnknownModel as error:
         raise NotFound(error.message) from None
-    return public_model(model, (await services.health.now()).of(model))
+    health = await services.health.now()
+    return public_model(model, health.of(model), markup=services.settings.credits.markup)

@@ -10,10 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 from genpulse.catalog.clouds import CLOUDS, cloud_models
-from genpulse.catalog.engine import engine_spec
+from genpulse.catalog.engine import PROVIDER, engine_spec
+from genpulse.catalog.prices import repriced
 from genpulse.catalog.schema import public_model
 from genpulse.errors import UnknownModel
-from genpulse.schemas.catalog import EngineModel, ModelSpec
+from genpulse.pricing import most
+from genpulse.schemas.catalog import EngineModel, ModelSpec, Price
 from genpulse.schemas.states import Operation
 from genpulse.settings import ProviderSettings
 
@@ -57,17 +59,22 @@ class Catalog:
 
 
 def load_catalog(
-    engine: Mapping[str, EngineModel], accounts: Mapping[str, ProviderSettings] | Collection[str] = ()
+    engine: Mapping[str, EngineModel],
+    accounts: Mapping[str, ProviderSettings] | Collection[str] = (),
+    prices: Mapping[str, Price] | None = None,
 ) -> Catalog:
     """The catalogue of this installation: the models of the local engine and of the clouds it has accounts at.
 
-    An account that is given by its name alone reaches everything.
+    An account that is given by its name alone reaches everything. `prices` go in the place of the catalogue's; raises
+    BadPrice for one that is of no model, or does not fit its model. Of a cloud without an account it may be.
     """
     known = accounts if isinstance(accounts, Mapping) else {}
+    named = {name.partition("/")[0] for name in prices or {}}
     local = [engine_spec(name, model) for name, model in engine.items()]
-    clouds = list(cloud_models(one for one in CLOUDS if one in accounts))
-    lacking = {one.id: known[one.provider].lacks(one.needs) for one in clouds if one.provider in known}
-    return Catalog([*local, *clouds], lacking={name: lacks for name, lacks in lacking.items() if lacks})
+    clouds = cloud_models(one for one in CLOUDS if one in accounts or one in named)
+    models = [one for one in repriced([*local, *clouds], prices or {}) if one.provider in {PROVIDER, *accounts}]
+    lacking = {one.id: known[one.provider].lacks(one.needs) for one in models if one.provider in known}
+    return Catalog(models, lacking={name: lacks for name, lacks in lacking.items() if lacks})
 
 
 def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineModel]:
@@ -91,4 +98,4 @@ def _setting(cloud: str, name: str) -> str:
 
 def _cost(model: ModelSpec, operation: Operation, given: Mapping[str, Any]) -> tuple[float, str]:
     price = model.price_of(operation)
-    return (price.per_unit(given) if price else float("inf"), model.id)
+    return (most(price, model.operations[operation], given, {}) if price else float("inf"), model.id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from genpulse.pricing import marked_up
 from genpulse.schemas.catalog import FieldSpec, Health, Model, ModelSpec, OperationSpec
 
 _MEDIA_TYPES = frozenset({"image", "video", "audio"})
@@ -22,8 +24,9 @@ _MEDIA_SCHEMA: dict[str, Any] = {
 }
 
 
-def public_model(spec: ModelSpec, health: Health) -> Model:
-    """What `GET /v1/models` says of a model."""
+def public_model(spec: ModelSpec, health: Health, *, markup: Decimal = Decimal(0)) -> Model:
+    """What `GET /v1/models` says of a model. Its prices are those that callers pay: the markup is in them."""
+    own = {name: operation.price for name, operation in spec.operations.items()}
     return Model(
         id=spec.id,
         object="model",
@@ -32,7 +35,8 @@ def public_model(spec: ModelSpec, health: Health) -> Model:
         operations=list(spec.operations),
         input_schema=input_schema(spec),
         limits={operation: _limits(one) for operation, one in spec.operations.items()},
-        price=spec.price,
+        price=marked_up(spec.price, markup) if spec.price else None,
+        operation_prices={name: marked_up(price, markup) for name, price in own.items() if price},
         health=health,
         result_seconds=spec.result_seconds,
         retires_at=spec.retires_at,

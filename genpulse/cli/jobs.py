@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from rich.box import SIMPLE_HEAD
@@ -12,6 +12,7 @@ from rich.table import Table
 from genpulse.cli.connection import Connection
 from genpulse.cli.progress import failure, follow
 from genpulse.schemas.assets import Asset
+from genpulse.schemas.catalog import Model, Price
 from genpulse.schemas.generations import Generation
 from genpulse.schemas.states import GenerationStatus
 
@@ -63,9 +64,22 @@ async def show_models(connection: Connection) -> None:
         models = await client.models()
     table = table_of_ids("model", "operations", "price", "description")
     for model in models:
-        price = f"{model.price.per_unit({}):g} / {model.price.unit}" if model.price else "–"
-        table.add_row(model.id, "\n".join(model.operations), price, model.description)
+        table.add_row(model.id, "\n".join(model.operations), "\n".join(_prices(model)), model.description)
     console.print(table)
+
+
+def _prices(model: Model) -> Iterator[str]:
+    """In credits: that of the model, and those of operations that cost something else."""
+    if model.price or not model.operation_prices:
+        yield _span(model.price) if model.price else "–"
+    yield from (f"{operation}: {_span(price)}" for operation, price in model.operation_prices.items())
+
+
+def _span(price: Price) -> str:
+    """From the least to the most that a unit costs."""
+    figures = [figure / price.per for figure in (price.credits, *(rate.credits for rate in price.rates))]
+    span = dict.fromkeys(f"{figure:g}" for figure in (min(figures), max(figures)))
+    return f"{'–'.join(span)} / {price.unit}"
 
 
 def table_of_ids(first: str, *others: str) -> Table:

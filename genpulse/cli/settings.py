@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from genpulse.catalog import engine_models, load_catalog
 from genpulse.errors import GenPulseError
 from genpulse.settings import Settings
 
@@ -14,13 +15,16 @@ class BadSettings(GenPulseError, branch=True):
 
 
 def load_settings() -> Settings:
-    """The settings of the environment. Raises BadSettings, naming each variable that is wrong."""
+    """The settings of the environment. Raises BadSettings, naming each variable that is wrong, and BadPrice."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         raise BadSettings("; ".join(_sentence(one["loc"], one["msg"]) for one in error.errors())) from None
     except SettingsError as error:  # what should be JSON is none; the value may be a secret, and is not said
         raise BadSettings(f"GENPULSE_…: {error}") from None
+    if settings.credits.prices:
+        load_catalog(engine_models(settings.engine.models), settings.providers, settings.credits.prices)
+    return settings
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

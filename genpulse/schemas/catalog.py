@@ -123,24 +123,61 @@ class OperationSpec(Frozen):
 
 
 class Rate(Frozen):
-    """Credits for `per` units when the input has these values."""
+    """What a unit costs where the call is like this: `when` its input has these values, in at most `max_pixels`.
 
-    when: dict[str, JsonValue]
+    A name with `options.` before it is that of a provider option; of values in a list, any will do. A file of the input
+    is `true` where it is given. `first` is what the first unit of each output costs, where that is something else.
+    """
+
+    when: dict[str, JsonValue] = Field(default_factory=dict)
+    max_pixels: int | None = Field(None, ge=1)
     credits: int = Field(ge=0)
+    first: int | None = Field(None, ge=0)
+
+    def applies(self, values: Mapping[str, Any], pixels: int | None) -> bool:
+        """Whether a call with these values costs this; of an output of unknown size it is not known to be small."""
+        if self.max_pixels is not None and (pixels is None or pixels > self.max_pixels):
+            return False
+        return all(_is(values.get(name), wanted) for name, wanted in self.when.items())
+
+    def of(self, units: int) -> int:
+        """What an output of so many units costs."""
+        if self.first is None or units == 0:
+            return self.credits * units
+        return self.first + self.credits * (units - 1)
 
 
 class Price(Frozen):
-    """Credits for `per` units of output: those of the first rate that applies, or else `credits`."""
+    """Credits for `per` units of output: those of the first rate that applies, or else `credits`.
+
+    Units are whole ones, begun is billed: seconds, megapixels of 1024 x 1024, characters of the prompt. Each image of
+    the input costs `inputs` as well. `at_most` is how many units an output has at most where the input does not tell.
+    """
 
     unit: Literal["image", "second", "megapixel", "character", "call"]
     credits: int = Field(ge=0)
+    first: int | None = Field(None, ge=0)
     per: int = Field(1, ge=1)
     rates: tuple[Rate, ...] = ()
+    inputs: int = Field(0, ge=0)
+    at_most: int | None = Field(None, ge=1)
+
+    def rate(self, values: Mapping[str, Any], pixels: int | None = None) -> Rate:
+        """What a unit costs with these values of input and options."""
+        applying = (rate for rate in self.rates if rate.applies(values, pixels))
+        return next(applying, Rate(credits=self.credits, first=self.first))
 
     def per_unit(self, given: Mapping[str, Any]) -> float:
         """Credits for one unit with this input."""
-        applying = (rate.credits for rate in self.rates if all(given.get(n) == v for n, v in rate.when.items()))
-        return next(applying, self.credits) / self.per
+        return self.rate(given).credits / self.per
+
+
+def _is(value: Any, wanted: JsonValue) -> bool:
+    if isinstance(wanted, list):
+        return any(_is(value, one) for one in wanted)
+    if isinstance(value, (dict, list)):  # files
+        value = bool(value)
+    return bool(value == wanted and isinstance(value, bool) is isinstance(wanted, bool))
 
 
 class Poll(Frozen):
@@ -168,6 +205,8 @@ class ModelSpec(Frozen):
     result_seconds: int | None = Field(None, gt=0)
     """How long the provider keeps what it has made, where it says so: until then it can be fetched again."""
     price: Price | None = None
+    options: tuple[str, ...] = ()
+    """Provider options that its price depends on."""
     retires_at: date | None = None
     successor: str | None = None
     hidden: bool = False
@@ -230,6 +269,8 @@ class Model(BaseModel):
     input_schema: dict[str, Any]
     limits: dict[str, Any]
     price: Price | None
+    operation_prices: dict[Operation, Price]
+    """Of the operations that cost something else."""
     health: Health
     result_seconds: int | None
     """How long its provider keeps what it has made; GenPulse's own copy stays."""
