@@ -140,7 +140,7 @@ async def _services(settings: Settings, stack: AsyncExitStack) -> Services:
         storage=storage,
         records=Records(database),
         assets=Assets(database, storage, client, limits),
-        catalog=load_catalog(engine_models(settings.engine.models), settings.providers, settings.credits.prices),
+        catalog=load_catalog(engine_models(settings.engine.models), settings.providers, settings.credits),
     )
 
 

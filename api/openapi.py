@@ -15,6 +15,7 @@ TAGS = [
     {"name": "generations", "description": "Submit, watch, list and cancel generations."},
     {"name": "assets", "description": "Upload files, and read them and what was made."},
     {"name": "webhooks", "description": "Have events sent to you, and see what became of them."},
+    {"name": "credits", "description": "What you have, what it was spent on."},
     {"name": "models", "description": "What each model does and takes."},
     {"name": "system", "description": "Is it alive, is it ready, what has it done."},
 ]
@@ -24,6 +25,7 @@ Responses = dict[int | str, dict[str, Any]]
 _MEANINGS = {
     400: "A header or the body cannot be read",
     401: "No key, or a wrong one",
+    402: "The balance does not cover what it may cost",
     403: "The key lacks the scope, or the link is wrong or has expired",
     404: "There is no such thing, or it is another tenant's",
     409: "The object's state does not allow it",
@@ -31,6 +33,7 @@ _MEANINGS = {
     415: "The body's media type is not accepted",
     416: "The range lies outside the content",
     422: "A field or parameter is wrong; `errors` names it",
+    429: "Too many requests, or the limit of a day is reached; `Retry-After` says when to come back",
     503: "A dependency does not answer; try again shortly",
 }
 

@@ -22,6 +22,7 @@ from genpulse.errors import (
     NotFound,
     RangeNotSatisfiable,
     RateLimited,
+    SpendLimitReached,
     Unauthenticated,
 )
 from genpulse.schemas.pages import FieldProblem, Problem
@@ -217,7 +218,7 @@ def _headers(error: GenPulseError) -> dict[str, str]:
             return {"WWW-Authenticate": 'Bearer realm="genpulse"'}
         case RangeNotSatisfiable():
             return {"Content-Range": f"bytes */{error.details['size']}"}
-        case DependencyDown() | RateLimited():
+        case DependencyDown() | RateLimited() | SpendLimitReached():
             return {"Retry-After": str(error.details.get("retry_after", _RETRY_SECONDS))}
         case _:
             return {}

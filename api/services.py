@@ -69,7 +69,7 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         watch = Watch(database)
         stack.push_async_callback(watch.close)
         stack.enter_context(on_stop_signal(watch.stop))
-        catalog = load_catalog(engine_models(settings.engine.models), settings.providers, settings.credits.prices)
+        catalog = load_catalog(engine_models(settings.engine.models), settings.providers, settings.credits)
         circuits = Circuits(database)
         yield Services(
             settings=settings,

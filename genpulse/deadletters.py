@@ -7,15 +7,19 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from genpulse import ledger
 from genpulse.catalog import Catalog
 from genpulse.db import utc_now
 from genpulse.errors import AlreadyFinished, InvariantBroken, NotDeadLettered, NotFound
+from genpulse.ledger import Bound
 from genpulse.models import GenerationRow, StepRow
 from genpulse.planning import plan_takeover
+from genpulse.planning.quoting import quoted_step
+from genpulse.pricing import held_for
 from genpulse.records import discard, go_on
 from genpulse.repositories import generations, steps
 from genpulse.schemas.generations import GenerationFault
-from genpulse.schemas.plans import Choice, Ending, PlannedStep, Resolution
+from genpulse.schemas.plans import Choice, Ending, Fallback, PlannedStep, Resolution
 from genpulse.schemas.states import GenerationStatus, StepStatus
 
 Decide = Callable[[AsyncSession, GenerationRow], Awaitable[None]]
@@ -37,7 +41,8 @@ async def decide(session: AsyncSession, tenant_id: str, generation_id: str, how:
 def retrying(catalog: Catalog, model: str | None = None) -> Decide:
     """It goes on from the step that failed, with as much time as it had at first; with `model` instead of its own.
 
-    Raises UnknownModel, and InvalidInput where that model cannot take the step.
+    Raises UnknownModel, InvalidInput where that model cannot take the step, and, where it is dearer than what is held,
+    what `ledger.hold` raises.
     """
 
     async def retry(session: AsyncSession, row: GenerationRow) -> None:
@@ -53,6 +58,7 @@ def retrying(catalog: Catalog, model: str | None = None) -> Decide:
             adaptions += [one.model_dump(mode="json") for one in fitted]
             others = [one for one in step.fallbacks if one["model"] != model]
             await steps.set_fallbacks(session, row.id, step.position, [taking_over.model_dump(), *others])
+            await _hold_more(session, catalog, row, step, taking_over)
             choices = [Choice(model=taking_over.model, queue=taking_over.queue)]
         deadline_at = utc_now() + timedelta(seconds=row.request["deadline_seconds"])
         decided = Resolution(action="retry", round=row.round, choices=choices, deadline_at=deadline_at)
@@ -61,6 +67,20 @@ def retrying(catalog: Catalog, model: str | None = None) -> Decide:
             raise NotDeadLettered(f"Somebody else has decided about {row.id} already.")
 
     return retry
+
+
+async def _hold_more(
+    session: AsyncSession, catalog: Catalog, row: GenerationRow, step: StepRow, taking_over: Fallback
+) -> None:
+    """What the other model may cost beyond what is held for the step already."""
+    planned = _planned(step).model_copy(update={"model": taking_over.model, "input": taking_over.input})
+    quotes = quoted_step(catalog, planned).quotes
+    held = max(step.held, held_for(quotes.values()))
+    kept = {model: quote.model_dump(mode="json") for model, quote in quotes.items()}
+    await steps.requote(session, row.id, step.position, {**(step.quotes or {}), **kept}, held=held)
+    unpriced = [] if quotes else [("model", taking_over.model)]
+    if unpriced or held > step.held:
+        await ledger.hold(session, row.tenant_id, row.id, Bound(credits=held - step.held, unpriced=unpriced))
 
 
 async def discarding(session: AsyncSession, row: GenerationRow) -> None:

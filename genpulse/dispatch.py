@@ -117,6 +117,7 @@ class Dispatcher:
             cancels = await generations.cancels_unsent(session, limit=_BATCH)
             decided = await generations.resolutions_unsent(session, limit=_BATCH)
             told = await deliveries.undispatched(session, before=before, limit=_BATCH)
+            is_late = await generations.has_overdue(session)
         await self._deliver(
             [self._start(row, _resumed(chains[row.id], sent)) for row in rows],
             generations.mark_dispatched,
@@ -125,7 +126,14 @@ class Dispatcher:
         await self._deliver([self._cancel(one) for one in cancels], generations.mark_cancel_sent, cancels)
         await self._deliver([self._resolve(row) for row in decided], generations.mark_resolution_sent, decided)
         await self._deliver([self._tell(row) for row in told], deliveries.mark_dispatched, told)
-        return any(len(batch) == _BATCH for batch in (rows, cancels, decided, told))
+        if is_late:
+            await self._admit_overdue()
+        return is_late or any(len(batch) == _BATCH for batch in (rows, cancels, decided, told))
+
+    async def _admit_overdue(self) -> None:
+        """What has waited for a place past its deadline is not forgotten there: its workflow ends it at once."""
+        async with self._database.transaction() as session:
+            await generations.admit_overdue(session, limit=_BATCH)
 
     async def _deliver(
         self, calls: Sequence[Awaitable[None]], mark: Callable[..., Awaitable[None]], subjects: Sequence[object]

@@ -1,12 +1,13 @@
 """Every error that GenPulse raises on purpose.
 
 GenPulseError
-├── InvalidRequest       400/422   MalformedRequest UnknownModel InvalidInput AdaptionRequired UnsafeUrl
-│                                  MediaRejected IdempotencyKeyReused
+├── InvalidRequest       400/422   MalformedRequest UnknownModel InvalidInput ModelNotPriced AdaptionRequired
+│                                  UnsafeUrl MediaRejected IdempotencyKeyReused
 ├── AccessError          401–404   Unauthenticated Forbidden NotFound
 ├── Conflict             409       AlreadyFinished NotDeadLettered WebhookDisabled LimitReached
 │                                  SecretUnreadable
-├── LimitError           402–429   InsufficientCredits PayloadTooLarge RangeNotSatisfiable RateLimited
+├── LimitError           402–429   InsufficientCredits SpendLimitReached PayloadTooLarge
+│                                  RangeNotSatisfiable RateLimited
 ├── ProviderError        502–504   ContentBlocked ProviderRejected ProviderFailed JobMissing ProviderAuthFailed
 │                                  ProviderQuotaSpent ProviderThrottled ProviderUnavailable OutcomeUnknown
 │                                  AssetUnavailable DeadlineExceeded
@@ -71,6 +72,10 @@ class InvalidInput(InvalidRequest, code="invalid_input", status=422):
     """A field that is missing, unknown to the model, or outside its limits."""
 
 
+class ModelNotPriced(InvalidRequest, code="model_not_priced", status=422):
+    """A model without a price, asked for by a tenant that pays with credits."""
+
+
 class AdaptionRequired(InvalidRequest, code="adaption_required", status=422):
     """The request needs an added step or conversion, and the caller forbade it with `adapt: false`."""
 
@@ -133,6 +138,10 @@ class LimitError(GenPulseError, branch=True):
 
 class InsufficientCredits(LimitError, code="insufficient_credits", status=402):
     """The balance does not cover the upper bound of the cost."""
+
+
+class SpendLimitReached(LimitError, code="spend_limit_reached", status=429, retryable=True):
+    """What the tenant may spend a day would be exceeded; the answer says when the next one begins."""
 
 
 class PayloadTooLarge(LimitError, code="payload_too_large", status=413):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, gcd, prod
 from typing import Any, NamedTuple
 
 from genpulse.schemas.catalog import OperationSpec, Price, Rate
+from genpulse.schemas.credits import Quote, Terms
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 
 MEGAPIXEL = 1024 * 1024
@@ -31,51 +32,63 @@ class Made(NamedTuple):
     duration: float | None = None
 
 
-def most(
+def quote(
     price: Price,
     operation: OperationSpec,
     given: Mapping[str, Any],
     options: Mapping[str, Any],
     *,
     markup: Decimal = Decimal(0),
-) -> int:
-    """The most that a call with this input and these provider options can cost, in credits.
+) -> Quote:
+    """What a call with this input and these provider options is charged, with the markup, and costs us, without it."""
+    return Quote(
+        charge=terms(marked_up(price, markup), operation, given, options),
+        cost=terms(price, operation, given, options),
+    )
 
-    As many outputs as `count` says, each as long and as large as the input says; where it does not, as the field's
-    default or the model's native size; where that leaves it open, as the model makes them at most. There always is such
-    a bound: the catalogue takes no price without one. What provider options change is counted only where a rate of the
-    price names them. It is rounded up once, at the end.
+
+def terms(price: Price, operation: OperationSpec, given: Mapping[str, Any], options: Mapping[str, Any]) -> Terms:
+    """What a call with this input and these provider options costs, at most and by what will have come out of it.
+
+    At most as many outputs as `count` says, each as long and as large as the input says; where it does not, as the
+    field's default or the model's native size; where that leaves it open, as the model makes them at most. There always
+    is such a bound: the catalogue takes no price without one. What provider options change is counted only where a rate
+    of the price names them.
     """
-    price = marked_up(price, markup)
     rate = _rate(price, operation, given, options)
-    outputs = _value("count", operation, given) or 1 if price.unit in COUNTED_IN else 1
-    return _total(price, given, [rate.of(_units(price, operation, given))] * outputs)
+    return Terms(
+        unit=price.unit,
+        rate=Rate(credits=rate.credits, first=rate.first),
+        per=price.per,
+        added=_images(given) * price.inputs,
+        units=_units(price, operation, given),
+        outputs=_value("count", operation, given) or 1 if price.unit in COUNTED_IN else 1,
+        is_fixed=price.unit == "second" and _seconds(operation, given) is not None,
+    )
 
 
-def used(
-    price: Price,
-    operation: OperationSpec,
-    given: Mapping[str, Any],
-    options: Mapping[str, Any],
-    outputs: Sequence[Made],
-    *,
-    most: int,
-    markup: Decimal = Decimal(0),
-) -> int:
-    """What a call has cost, in credits, from what came out of it; never more than `most`, and nothing for nothing.
+def most(terms: Terms) -> int:
+    """The most that a call can cost, in credits; rounded up once, at the end."""
+    return _total(terms, [terms.units] * terms.outputs)
+
+
+def held_for(quotes: Iterable[Quote]) -> int:
+    """The most that a step may be charged, with the dearest of the models that may do it."""
+    return max((most(quote.charge) for quote in quotes), default=0)
+
+
+def used(terms: Terms, outputs: Sequence[Made]) -> int:
+    """What a call has cost, in credits, from what came out of it; never more than the most, and nothing for nothing.
 
     Images and clips are counted as they came out, at the rate that the input asked for. A clip has the seconds that
     were asked for, or else its own; an image has its own megapixels. Calls and characters cost the same whatever came
-    out. `most` is what the function of that name says with the same markup.
+    out.
     """
-    price = marked_up(price, markup)
-    rate, asked = _rate(price, operation, given, options), _units(price, operation, given)
-    if price.unit not in COUNTED_IN:
-        units = [asked] if outputs else []
+    if terms.unit not in COUNTED_IN:
+        units = [terms.units] if outputs else []
     else:
-        counted = [one for one in outputs if one.kind in COUNTED_IN[price.unit]]
-        units = [_units_of(one, price, operation, given, asked) for one in counted]
-    return min(_total(price, given, [rate.of(one) for one in units]), most)
+        units = [_units_of(one, terms) for one in outputs if one.kind in COUNTED_IN[terms.unit]]
+    return min(_total(terms, units), most(terms))
 
 
 def marked_up(price: Price, markup: Decimal) -> Price:
@@ -97,9 +110,9 @@ def marked_up(price: Price, markup: Decimal) -> Price:
 # -- how much of it -------------------------------------------------------------------------------------------------
 
 
-def _total(price: Price, given: Mapping[str, Any], outputs: Sequence[int]) -> int:
+def _total(terms: Terms, outputs: Sequence[int]) -> int:
     """Of all outputs together, with what went in; nothing where nothing came out."""
-    return -(-(sum(outputs) + _images(given) * price.inputs) // price.per) if outputs else 0
+    return -(-(sum(map(terms.rate.of, outputs)) + terms.added) // terms.per) if outputs else 0
 
 
 def _images(given: Mapping[str, Any]) -> int:
@@ -120,12 +133,12 @@ def _units(price: Price, operation: OperationSpec, given: Mapping[str, Any]) -> 
     return 1
 
 
-def _units_of(one: Made, price: Price, operation: OperationSpec, given: Mapping[str, Any], asked: int) -> int:
-    if price.unit == "second" and one.duration is not None:
-        return _seconds(operation, given) or max(ceil(one.duration - _SURPLUS_SECONDS), 1)
-    if price.unit == "megapixel" and one.width is not None and one.height is not None:
+def _units_of(one: Made, terms: Terms) -> int:
+    if terms.unit == "second" and one.duration is not None and not terms.is_fixed:
+        return max(ceil(one.duration - _SURPLUS_SECONDS), 1)
+    if terms.unit == "megapixel" and one.width is not None and one.height is not None:
         return _megapixels(one.width * one.height)
-    return asked
+    return terms.units
 
 
 def _seconds(operation: OperationSpec, given: Mapping[str, Any]) -> int | None:

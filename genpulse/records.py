@@ -10,14 +10,17 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from genpulse import admission, ledger
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
 from genpulse.failpoints import Failpoint
 from genpulse.models import AssetRow, StepRow
+from genpulse.pricing import Made, used
 from genpulse.repositories import assets, generations, steps
 from genpulse.repositories.generations import Event
+from genpulse.schemas.credits import Quote
 from genpulse.schemas.generations import Adaption, GenerationFault, media_references
-from genpulse.schemas.plans import Ending, GenerationResult, Parking, Resumption, StepOrder
+from genpulse.schemas.plans import Ending, GenerationResult, Parking, Resumption, StepOrder, options_for
 from genpulse.schemas.states import GenerationStatus, Operation, StepStatus
 
 _OPEN = (StepStatus.QUEUED, StepStatus.SUBMITTED, StepStatus.RUNNING)
@@ -117,6 +120,7 @@ class Records:
                 return [asset.id for asset in await assets.output(session, order.generation_id, order.position)]
             await assets.add(session, outputs)
             await steps.close_attempts(session, order.generation_id, order.position, status="succeeded", usage=usage)
+            await _charge(session, order, step, outputs)
             await self._announce_outputs(session, order, step, outputs, adaptions)
             return [asset.id for asset in outputs]
 
@@ -200,6 +204,7 @@ async def park(session: AsyncSession, parking: Parking) -> None:
         where = (session, parking.generation_id, parking.position)
         await steps.close_attempts(*where, status=StepStatus.FAILED, error=error)
         await steps.move(*where, StepStatus.FAILED, of=_HANDED_OVER, error=error)
+        await admission.leave_place(session, parking.generation_id)
 
 
 async def go_on(session: AsyncSession, generation_id: str, position: int, **values: Any) -> bool:
@@ -230,9 +235,23 @@ async def finish(
     entered = await generations.enter(
         session, ending.generation_id, ending.status, *events, of=of, error=error, **values
     )
-    if entered and ending.status != GenerationStatus.SUCCEEDED:
-        await _end_steps(session, ending, error)
+    if entered:
+        if ending.status != GenerationStatus.SUCCEEDED:
+            await _end_steps(session, ending, error)
+        # Last, because it locks the tenant's account until the end.
+        account = await ledger.settle(session, ending.generation_id, ending.status)
+        if account is not None and account.in_flight is not None:
+            await admission.fill_places(session, account)
     return entered
+
+
+async def _charge(session: AsyncSession, order: StepOrder, step: StepRow, outputs: Sequence[AssetRow]) -> None:
+    """Write down what the step has cost; it is taken from the account when the generation ends."""
+    if step.quotes and order.model in step.quotes:
+        quote = Quote.model_validate(step.quotes[order.model])
+        made = [Made(one.kind, one.width, one.height, one.duration) for one in outputs]
+        charged, cost = used(quote.charge, made), used(quote.cost, made)
+        await steps.add_charge(session, order.generation_id, order.position, charged=charged, cost=cost)
 
 
 async def _end_steps(session: AsyncSession, ending: Ending, error: dict[str, Any] | None) -> None:
@@ -302,10 +321,6 @@ async def _source(session: AsyncSession, order: StepOrder, reference: dict[str, 
     raise AssetUnavailable(f"Output {index} of step {reference['step']!r} has been deleted.")
 
 
-def _provider(model: str) -> str:
-    return model.partition("/")[0]
-
-
 def _input(step: StepRow, model: str) -> dict[str, Any]:
     """The step's input as this model, or a fallback, takes it."""
     inputs: dict[str, dict[str, Any]] = {one["model"]: one["input"] for one in step.fallbacks if "input" in one}
@@ -325,7 +340,7 @@ def _work(
         operation=step.operation,
         model=model,
         input=_input(step, model),
-        options=step.provider_options if _provider(model) == _provider(step.model) else {},
+        options=options_for(model, step.model, step.provider_options),
         sources=sources or {},
         adapt=adapt,
         outputs=outputs,

@@ -13,11 +13,14 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from genpulse import admission, ledger
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, IdempotencyKeyReused, InvariantBroken, NotFound
 from genpulse.failpoints import Failpoint
 from genpulse.ids import new_id
+from genpulse.ledger import Bound
 from genpulse.models import GenerationRow, IdempotencyRow, StepRow, WebhookRow, metadata
+from genpulse.pricing import held_for
 from genpulse.repositories import deliveries, generations, idempotency, webhooks
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.plans import Plan
@@ -40,6 +43,7 @@ class Submission:
     request: GenerationCreate
     plan: Plan
     request_id: str
+    api_key_id: str | None = None
     idempotency_key: str | None = None
     fingerprint: str = ""
     traceparent: str | None = None
@@ -52,6 +56,18 @@ class Submission:
     @cached_property
     def steps(self) -> list[StepRow]:
         return _step_rows(self.generation.id, self.plan)
+
+    @property
+    def bound(self) -> Bound:
+        """The most that it may cost."""
+        named = {step.id: f"steps.{index}.model" for index, step in enumerate(self.request.steps or ())}
+        unpriced = [
+            (named.get(step.id, "model"), model)
+            for step in self.plan.steps
+            for model in (step.model, *(one.model for one in step.fallbacks))
+            if model not in step.quotes
+        ]
+        return Bound(credits=sum(held_for(step.quotes.values()) for step in self.plan.steps), unpriced=unpriced)
 
     @cached_property
     def webhook(self) -> WebhookRow | None:
@@ -79,7 +95,10 @@ async def find_replay(session: AsyncSession, tenant_id: str, key: str, body_fing
 
 @Failpoint("submissions.accept")
 async def accept(database: Database, submission: Submission) -> str:
-    """Write a generation down and return its id; that of an earlier request with the same key, where there is one."""
+    """Write a generation down and return its id; that of an earlier request with the same key, where there is one.
+
+    What it may cost is held. Raises InsufficientCredits, SpendLimitReached, ModelNotPriced.
+    """
     try:
         async with database.transaction() as session:
             return await _insert(session, submission)
@@ -114,6 +133,9 @@ async def _insert(session: AsyncSession, submission: Submission) -> str:
     if submission.webhook is not None:
         await webhooks.add(session, submission.webhook)
     await deliveries.announce(session, row.tenant_id, generations.facts_of(row, row.id, row.status))
+    # Last, because it locks the tenant's account until the end.
+    account = await ledger.hold(session, row.tenant_id, row.id, submission.bound)
+    await admission.take_place(session, account, row.id)
     return row.id
 
 
@@ -131,9 +153,11 @@ def _generation_row(submission: Submission) -> GenerationRow:
         adaptions=[adaption.model_dump(mode="json") for adaption in plan.adaptions],
         labels=request.metadata,
         idempotency_key=submission.idempotency_key,
+        api_key_id=submission.api_key_id,
         request_id=submission.request_id,
         traceparent=submission.traceparent,
         created_at=now,
+        admitted_at=now,
         deadline_at=now + timedelta(seconds=request.deadline_seconds),
     )
 
@@ -151,6 +175,8 @@ def _step_rows(generation_id: str, plan: Plan) -> list[StepRow]:
             input=step.input,
             provider_options=step.provider_options,
             fallbacks=[choice.model_dump() for choice in step.fallbacks],
+            quotes={model: quote.model_dump(mode="json") for model, quote in step.quotes.items()},
+            held=held_for(step.quotes.values()),
         )
         for position, step in enumerate(plan.steps)
     ]

@@ -73,7 +73,7 @@ class Views:
             outputs=chain[-1].outputs,
             error=_fault(row.error),
             dead_letter=_dead_letter(row),
-            cost=_FREE,
+            cost=_cost(row, parts.steps),
             priority=row.priority,
             created_at=row.created_at,
             started_at=row.started_at,
@@ -140,7 +140,12 @@ class Views:
         return f"{self.base_url}{path}?{self.signer.sign(path, self.expires_at)}"
 
 
-_FREE = Cost(held=0, charged=0, unit="credit")  # nothing has a price yet
+def _cost(row: GenerationRow, chain: Sequence[StepRow]) -> Cost:
+    """What is held until it has ended; from then on, what it has cost."""
+    held, charged = sum(step.held for step in chain), sum(step.charged for step in chain)
+    if row.status.is_final:
+        return Cost(held=0, charged=charged, unit="credit")
+    return Cost(held=held, charged=0, unit="credit")
 
 
 def _dead_letter(row: GenerationRow) -> DeadLetter | None:

@@ -35,7 +35,7 @@ async def list_models(
         and (starting_after is None or model.id > starting_after)
     ]
     health = await services.health.now()
-    markup = services.settings.credits.markup
+    markup = services.catalog.markup
     shown = [public_model(model, health.of(model), markup=markup) for model in found[:limit]]
     return Page[Model](data=shown, has_more=len(found) > limit)
 
@@ -53,4 +53,4 @@ async def get_model(
     except UnknownModel as error:
         raise NotFound(error.message) from None
     health = await services.health.now()
-    return public_model(model, health.of(model), markup=services.settings.credits.markup)
+    return public_model(model, health.of(model), markup=services.catalog.markup)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from importlib.resources import files
 from typing import Any
@@ -14,18 +15,28 @@ from genpulse.catalog.engine import PROVIDER, engine_spec
 from genpulse.catalog.prices import repriced
 from genpulse.catalog.schema import public_model
 from genpulse.errors import UnknownModel
-from genpulse.pricing import most
-from genpulse.schemas.catalog import EngineModel, ModelSpec, Price
+from genpulse.pricing import most, terms
+from genpulse.schemas.catalog import EngineModel, ModelSpec
 from genpulse.schemas.states import Operation
-from genpulse.settings import ProviderSettings
+from genpulse.settings import CreditSettings, ProviderSettings
 
 __all__ = ["Catalog", "engine_models", "load_catalog", "public_model"]
 
 
 class Catalog:
-    """Models by id. Of some, `lacking` by id, the account here does not have the credentials: they are not offered."""
+    """Models by id. Of some, `lacking` by id, the account here does not have the credentials: they are not offered.
 
-    def __init__(self, models: Iterable[ModelSpec], *, lacking: Mapping[str, Iterable[str]] | None = None) -> None:
+    `markup` is what is charged on top of the prices.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[ModelSpec],
+        *,
+        lacking: Mapping[str, Iterable[str]] | None = None,
+        markup: Decimal = Decimal(0),
+    ) -> None:
+        self.markup = markup
         self._lacking = dict(lacking or {})
         self._models = {model.id: model for model in models if model.id not in self._lacking}
 
@@ -61,20 +72,22 @@ class Catalog:
 def load_catalog(
     engine: Mapping[str, EngineModel],
     accounts: Mapping[str, ProviderSettings] | Collection[str] = (),
-    prices: Mapping[str, Price] | None = None,
+    credit: CreditSettings = CreditSettings(),  # noqa: B008 - immutable
 ) -> Catalog:
     """The catalogue of this installation: the models of the local engine and of the clouds it has accounts at.
 
-    An account that is given by its name alone reaches everything. `prices` go in the place of the catalogue's; raises
-    BadPrice for one that is of no model, or does not fit its model. Of a cloud without an account it may be.
+    An account that is given by its name alone reaches everything. Prices of the settings go in the place of the
+    catalogue's; raises BadPrice for one that is of no model, or does not fit its model. Of a cloud without an account
+    it may be.
     """
     known = accounts if isinstance(accounts, Mapping) else {}
-    named = {name.partition("/")[0] for name in prices or {}}
+    named = {name.partition("/")[0] for name in credit.prices}
     local = [engine_spec(name, model) for name, model in engine.items()]
     clouds = cloud_models(one for one in CLOUDS if one in accounts or one in named)
-    models = [one for one in repriced([*local, *clouds], prices or {}) if one.provider in {PROVIDER, *accounts}]
+    models = [one for one in repriced([*local, *clouds], credit.prices) if one.provider in {PROVIDER, *accounts}]
     lacking = {one.id: known[one.provider].lacks(one.needs) for one in models if one.provider in known}
-    return Catalog(models, lacking={name: lacks for name, lacks in lacking.items() if lacks})
+    lacking = {name: lacks for name, lacks in lacking.items() if lacks}
+    return Catalog(models, lacking=lacking, markup=credit.markup)
 
 
 def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineModel]:
@@ -98,4 +111,5 @@ def _setting(cloud: str, name: str) -> str:
 
 def _cost(model: ModelSpec, operation: Operation, given: Mapping[str, Any]) -> tuple[float, str]:
     price = model.price_of(operation)
-    return (most(price, model.operations[operation], given, {}) if price else float("inf"), model.id)
+    bound = most(terms(price, model.operations[operation], given, {})) if price else float("inf")
+    return bound, model.id

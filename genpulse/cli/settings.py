@@ -23,7 +23,7 @@ def load_settings() -> Settings:
     except SettingsError as error:  # what should be JSON is none; the value may be a secret, and is not said
         raise BadSettings(f"GENPULSE_…: {error}") from None
     if settings.credits.prices:
-        load_catalog(engine_models(settings.engine.models), settings.providers, settings.credits.prices)
+        load_catalog(engine_models(settings.engine.models), settings.providers, settings.credits)
     return settings
 
 

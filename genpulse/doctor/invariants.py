@@ -5,14 +5,15 @@ docs/invariants.md has the same list; a test holds the two together. Tests of fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
-from sqlmodel import SQLModel, col
+from sqlmodel import col
 
 from genpulse.db import Database, utc_now
+from genpulse.doctor.invariant import Invariant
+from genpulse.doctor.ledger import of_credits
 from genpulse.models import AssetRow, AttemptRow, DeliveryRow, EventRow, GenerationRow, IdempotencyRow, StepRow
 from genpulse.schemas.states import FINAL, Billing, GenerationStatus, StepStatus
 
@@ -25,17 +26,6 @@ _MOST = 1000  # of what breaks one: more are not counted
 
 _id, _status = col(GenerationRow.id), col(GenerationRow.status)
 _is_final = _status.in_(FINAL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Invariant:
-    """`sentence` is true of each of `among` unless `broken_by` finds its id."""
-
-    id: str
-    sentence: str
-    among: type[SQLModel]
-    broken_by: Select[str]
-    where: ColumnElement[bool] | None = None
 
 
 async def look(database: Database, invariant: Invariant) -> tuple[int, list[str]]:
@@ -59,6 +49,7 @@ def invariants() -> list[Invariant]:
         *_of_events(),
         *_of_keys(),
         *_of_deliveries(),
+        *of_credits(),
     ]
 
 

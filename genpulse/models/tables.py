@@ -40,11 +40,13 @@ def _enum(kind: type) -> Enum:
     return Enum(kind, native_enum=False, length=32, values_callable=lambda members: [m.value for m in members])
 
 
+_IS_DUE = "dispatched_at IS NULL AND (admitted_at IS NOT NULL OR cancel_requested_at IS NOT NULL)"
+
+
 class GenerationRow(SQLModel, table=True):
     """One submission. `dispatched_at`, `cancel_sent_at` and `resolution_sent_at` are empty until Temporal was told.
 
-    It is told once the generation is admitted: at once, unless as many of the tenant's are under way as may be. `held`
-    is the upper bound of its cost in credits, `charged` what it has cost; `settled_at` is when the hold was resolved.
+    It is told once the generation is admitted: at once, unless as many of the tenant's are under way as may be.
 
     `parked_at` is when it last became a dead letter, to be kept until `kept_until`; `resolution` is what a person
     decided then, and `round` counts how often one had it go on.
@@ -57,8 +59,14 @@ class GenerationRow(SQLModel, table=True):
         Index(
             "ix_generation_undispatched",
             "id",
-            postgresql_where=text("dispatched_at IS NULL"),
-            sqlite_where=text("dispatched_at IS NULL"),
+            postgresql_where=text(_IS_DUE),
+            sqlite_where=text(_IS_DUE),
+        ),
+        Index(
+            "ix_generation_waiting",
+            "deadline_at",
+            postgresql_where=text("admitted_at IS NULL AND status = 'queued'"),
+            sqlite_where=text("admitted_at IS NULL AND status = 'queued'"),
         ),
         Index(
             "ix_generation_unfinished_of_tenant",
@@ -117,15 +125,12 @@ class GenerationRow(SQLModel, table=True):
     kept_until: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
     resolution: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     resolution_sent_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
-    held: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
-    charged: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
-    settled_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
 
 
 class StepRow(SQLModel, table=True):
     """One model call of a generation, at its place in the chain; `parameters` are those really used.
 
-    `prices` are those at submission, by model; `held` is the most that the step may cost in credits, `charged` what it
+    `quotes` are those at submission, by model; `held` is the most that the step may cost in credits, `charged` what it
     has cost, and `cost` what it has cost us at the provider.
     """
 
@@ -148,7 +153,7 @@ class StepRow(SQLModel, table=True):
     fallbacks: list[dict[str, Any]] = Field(sa_column=Column(Json, nullable=False))
     parameters: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
-    prices: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    quotes: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     held: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     charged: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
     cost: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))

@@ -14,6 +14,7 @@ from genpulse.catalog import Catalog
 from genpulse.errors import AdaptionRequired, InvalidInput
 from genpulse.planning.fitting import fit
 from genpulse.planning.inputs import check_input, missing_media
+from genpulse.planning.quoting import quoted
 from genpulse.planning.sizing import SIZE_FIELDS, asks_pixels, in_words, nearest_size, wanted_size, without_size
 from genpulse.schemas.catalog import ModelSpec, OperationSpec, Size
 from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate, media_references
@@ -37,7 +38,7 @@ def plan_generation(request: GenerationCreate, catalog: Catalog, *, down: Contai
     planner = _Planner(catalog, adapt=request.adapt, down=down)
     for index, step in enumerate(request.as_steps()):
         planner.add(step, f"steps.{index}" if chain else "")
-    return Plan(steps=planner.steps, adaptions=planner.adaptions)
+    return Plan(steps=quoted(catalog, planner.steps), adaptions=planner.adaptions)
 
 
 def plan_takeover(

@@ -15,6 +15,7 @@ from genpulse.db import utc_now
 from genpulse.ids import new_id
 from genpulse.models import DeliveryAttemptRow, DeliveryRow, metadata
 from genpulse.repositories import webhooks
+from genpulse.schemas.credits import CreditsFacts
 from genpulse.schemas.webhooks import GenerationFacts, Message, WebhookFacts, event_of
 
 # Writes name tables and not classes, see `generations`.
@@ -35,7 +36,7 @@ async def tell(
     session: AsyncSession,
     tenant_id: str,
     kind: str,
-    facts: GenerationFacts | WebhookFacts,
+    facts: GenerationFacts | WebhookFacts | CreditsFacts,
     receivers: Sequence[str],
     *,
     generation_id: str | None = None,

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from genpulse.db import utc_now
-from genpulse.models import EventRow, GenerationRow, metadata
+from genpulse.models import EventRow, GenerationRow, TenantRow, metadata
 from genpulse.repositories import deliveries
 from genpulse.schemas.deadletters import DeadLetterFilter
-from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus, Operation
+from genpulse.schemas.states import ENTERED_FROM, FINAL, GenerationStatus, Operation, Priority
 from genpulse.schemas.webhooks import EventFault, GenerationFacts
 
 Event = tuple[str, dict[str, Any]]
@@ -24,6 +24,13 @@ Event = tuple[str, dict[str, Any]]
 _GENERATION = metadata.tables[GenerationRow.__tablename__]
 _INTO_EVENT = insert(metadata.tables[EventRow.__tablename__])
 _IS_UNFINISHED = _GENERATION.c.status.not_in(FINAL)
+#: Accepted, and not yet told to Temporal.
+_IS_WAITING = and_(
+    _GENERATION.c.status == GenerationStatus.QUEUED,
+    _GENERATION.c.admitted_at.is_(None),
+    _GENERATION.c.cancel_requested_at.is_(None),
+)
+_URGENCY = case((_GENERATION.c.priority == Priority.HIGH, 0), (_GENERATION.c.priority == Priority.NORMAL, 1), else_=2)
 #: What webhooks are told of a change comes back with the change itself: no reading, which would cost all generations.
 _TOLD = [_GENERATION.c[name] for name in ("tenant_id", "version", "operation", "model", "error", "labels")]
 _MOST_TEXT = 500  # of an error, in an event
@@ -184,11 +191,75 @@ async def _change(
 
 
 async def undispatched(session: AsyncSession, *, before: datetime, limit: int) -> Sequence[GenerationRow]:
-    """Generations accepted before that instant of which Temporal does not know yet, oldest first."""
+    """Generations accepted before that instant of which Temporal should know and does not yet, oldest first.
+
+    Those that wait to be admitted are not among them, unless they are cancelled.
+    """
+    is_due = or_(col(GenerationRow.admitted_at).is_not(None), col(GenerationRow.cancel_requested_at).is_not(None))
     query = select(GenerationRow).where(
-        col(GenerationRow.dispatched_at).is_(None), col(GenerationRow.created_at) <= before
+        col(GenerationRow.dispatched_at).is_(None), is_due, col(GenerationRow.created_at) <= before
     )
     return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
+
+
+async def count_admitted(session: AsyncSession, tenant_id: str) -> int:
+    """How many of the tenant's generations are under way. Dead letters are not: they wait for a person."""
+    query = select(func.count()).where(
+        _GENERATION.c.tenant_id == tenant_id,
+        _GENERATION.c.admitted_at.is_not(None),
+        _IS_UNFINISHED,
+        _GENERATION.c.status != GenerationStatus.DEAD_LETTERED,
+    )
+    return (await session.execute(query)).scalar_one()
+
+
+async def limited_tenant_of(session: AsyncSession, generation_id: str) -> str | None:
+    """The generation's tenant, where only so many of its generations may be under way at once."""
+    tenant = metadata.tables[TenantRow.__tablename__]
+    query = select(tenant.c.id).where(
+        _GENERATION.c.id == generation_id, tenant.c.id == _GENERATION.c.tenant_id, tenant.c.in_flight.is_not(None)
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def hold_back(session: AsyncSession, generation_id: str) -> None:
+    """It waits to be admitted."""
+    await session.execute(update(_GENERATION).where(_GENERATION.c.id == generation_id).values(admitted_at=None))
+
+
+async def admit(session: AsyncSession, tenant_id: str, *, limit: int) -> int:
+    """Have the next ones of the tenant begin, the most urgent first, then the oldest. Return how many.
+
+    Whoever is being cancelled at this moment is passed over, not waited for: its canceller may wait for us.
+    """
+    waiting = (
+        select(_GENERATION.c.id)
+        .where(_GENERATION.c.tenant_id == tenant_id, _IS_WAITING)
+        .order_by(_URGENCY, _GENERATION.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = (await session.execute(waiting)).scalars().all()
+    if ids:
+        await _stamp(session, ids, "admitted_at")
+    return len(ids)
+
+
+async def admit_overdue(session: AsyncSession, *, limit: int) -> int:
+    """Have those begin whose deadline has passed while they waited, so that they end. Return how many."""
+    ids = (await session.execute(_overdue(limit))).scalars().all()
+    if ids:
+        await _stamp(session, ids, "admitted_at")
+    return len(ids)
+
+
+async def has_overdue(session: AsyncSession) -> bool:
+    """Whether the deadline of one has passed while it waited."""
+    return (await session.execute(_overdue(1))).first() is not None
+
+
+def _overdue(limit: int) -> Select[Any]:
+    return select(_GENERATION.c.id).where(_IS_WAITING, _GENERATION.c.deadline_at <= utc_now()).limit(limit)
 
 
 async def mark_dispatched(session: AsyncSession, generation_ids: Sequence[str]) -> None:

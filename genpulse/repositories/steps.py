@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import case, func, insert, literal, select, update
@@ -11,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from genpulse.db import utc_now
-from genpulse.models import AttemptRow, StepRow, metadata
+from genpulse.models import AttemptRow, GenerationRow, StepRow, metadata
 from genpulse.schemas.states import Billing, StepStatus
 
 Row = TypeVar("Row", StepRow, AttemptRow)
@@ -198,6 +200,61 @@ async def jobs_in_flight(session: AsyncSession) -> dict[str, int]:
         .group_by(_ATTEMPT.c.account)
     )
     return dict((await session.execute(query)).all())
+
+
+# Credits --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a generation may cost, and what its steps have cost so far, in credits."""
+
+    tenant_id: str
+    created_at: datetime
+    held: int
+    charged: int
+
+
+async def bill_of(session: AsyncSession, generation_id: str) -> Bill:
+    """The sums over its steps."""
+    g = metadata.tables[GenerationRow.__tablename__]
+    held, charged = (func.coalesce(func.sum(_STEP.c[name]), 0) for name in ("held", "charged"))
+    query = (
+        select(g.c.tenant_id, g.c.created_at, held, charged)
+        .where(g.c.id == generation_id, _STEP.c.generation_id == g.c.id)
+        .group_by(g.c.tenant_id, g.c.created_at)
+    )
+    tenant_id, created_at, most, so_far = (await session.execute(query)).one()
+    return Bill(tenant_id, created_at, int(most), int(so_far))
+
+
+async def billed_when_canceled(session: AsyncSession, generation_id: str) -> Sequence[tuple[int, str, dict[str, Any]]]:
+    """The cancelled attempts that a provider bills in full: position, model, and the quotes of the step."""
+    query = select(_STEP.c.position, _ATTEMPT.c.provider + "/" + _ATTEMPT.c.model, _STEP.c.quotes).where(
+        _STEP.c.generation_id == generation_id,
+        _STEP.c.status != StepStatus.SUCCEEDED,
+        _ATTEMPT.c.generation_id == generation_id,
+        _ATTEMPT.c.position == _STEP.c.position,
+        _ATTEMPT.c.status == "canceled",
+        _ATTEMPT.c.billing == Billing.FULL.value,
+    )
+    return [(position, model, quotes or {}) for position, model, quotes in await session.execute(query)]
+
+
+async def add_charge(session: AsyncSession, generation_id: str, position: int, *, charged: int, cost: int) -> None:
+    """The step has cost so much more; what it is charged is never more than is held for it."""
+    in_all = _STEP.c.charged + charged
+    query = update(_STEP).where(_STEP.c.generation_id == generation_id, _STEP.c.position == position)
+    capped = case((in_all > _STEP.c.held, _STEP.c.held), else_=in_all)
+    await session.execute(query.values(charged=capped, cost=_STEP.c.cost + cost))
+
+
+async def requote(
+    session: AsyncSession, generation_id: str, position: int, quotes: Mapping[str, Any], *, held: int
+) -> None:
+    """The step may be done by other models than before, and may cost so much."""
+    query = update(_STEP).where(_STEP.c.generation_id == generation_id, _STEP.c.position == position)
+    await session.execute(query.values(quotes=dict(quotes), held=held))
 
 
 _BILLING_SO_FAR = case((_ATTEMPT.c.sent_at.is_(None), Billing.NONE.value), else_=Billing.POSSIBLE.value)

@@ -122,6 +122,9 @@ class OperationSpec(Frozen):
     """Where it differs from the model's."""
 
 
+PriceUnit = Literal["image", "second", "megapixel", "character", "call"]
+
+
 class Rate(Frozen):
     """What a unit costs where the call is like this: `when` its input has these values, in at most `max_pixels`.
 
@@ -154,7 +157,7 @@ class Price(Frozen):
     the input costs `inputs` as well. `at_most` is how many units an output has at most where the input does not tell.
     """
 
-    unit: Literal["image", "second", "megapixel", "character", "call"]
+    unit: PriceUnit
     credits: int = Field(ge=0)
     first: int | None = Field(None, ge=0)
     per: int = Field(1, ge=1)

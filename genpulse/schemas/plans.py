@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from genpulse.schemas.credits import Quote
 from genpulse.schemas.generations import MAX_DEADLINE_SECONDS, Adaption, GenerationFault
 from genpulse.schemas.states import Billing, GenerationStatus, Operation
 
@@ -24,6 +25,11 @@ class Fallback(Choice):
     input: dict[str, Any]
 
 
+def options_for(model: str, named: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The provider options of a step for a model that does it: they are in the terms of the named one's provider."""
+    return options if model.partition("/")[0] == named.partition("/")[0] else {}
+
+
 class PlannedStep(BaseModel):
     """One model call, resolved: its model is known and its media inputs point somewhere."""
 
@@ -34,6 +40,8 @@ class PlannedStep(BaseModel):
     input: dict[str, Any]
     provider_options: dict[str, Any]
     fallbacks: list[Fallback] = []
+    quotes: dict[str, Quote] = {}
+    """By model; those without a price have none."""
 
 
 class Plan(BaseModel):

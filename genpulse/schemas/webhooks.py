@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr
 
+from genpulse.schemas.credits import CreditsFacts
 from genpulse.schemas.states import GenerationStatus, Operation
 from genpulse.schemas.strict import Flag, Strict, Whole
 
@@ -38,8 +39,8 @@ GenerationEvent = Literal[
 ]
 """A generation has entered that status."""
 
-WebhookEvent = Literal[GenerationEvent, "webhook.disabled"]
-"""What an endpoint can ask for. `webhook.disabled` is about the tenant's other endpoints."""
+WebhookEvent = Literal[GenerationEvent, "webhook.disabled", "credits.low"]
+"""What an endpoint can ask for. `webhook.disabled` is about the tenant's other endpoints, `credits.low` its balance."""
 
 EventType = Literal[WebhookEvent, "webhook.ping"]
 """All that is ever sent."""
@@ -221,7 +222,7 @@ class Message(BaseModel):
 
     type: str
     timestamp: datetime
-    data: GenerationFacts | WebhookFacts
+    data: GenerationFacts | WebhookFacts | CreditsFacts
 
 
 # What travels through Temporal ----------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from genpulse.catalog import load_catalog, public_model
 from genpulse.catalog.clouds import cloud_models
 from genpulse.catalog.prices import BadPrice, check, repriced
-from genpulse.pricing import MEGAPIXEL, Made, marked_up, most, used
+from genpulse.pricing import MEGAPIXEL, Made, most, quote, terms, used
 from genpulse.schemas.catalog import FieldSpec, ModelSpec, NamedSize, OperationSpec, Price, Rate, Size, SizeRules
 from genpulse.schemas.states import MediaKind, Operation
+from genpulse.settings import CreditSettings
 
 IMAGE, VIDEO, AUDIO = MediaKind
 
@@ -103,7 +104,7 @@ ASSET = {"asset": "ast_1"}
 def test_at_most(
     price: Price, operation: OperationSpec, given: dict[str, Any], options: dict[str, Any], cost: int
 ) -> None:
-    assert most(price, operation, given, options) == cost
+    assert most(terms(price, operation, given, options)) == cost
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_at_most(
     ],
 )
 def test_really(price: Price, operation: OperationSpec, given: dict[str, Any], outputs: list[Made], cost: int) -> None:
-    assert used(price, operation, given, {}, outputs, most=most(price, operation, given, {})) == cost
+    assert used(terms(price, operation, given, {}), outputs) == cost
 
 
 RATES = st.builds(
@@ -184,14 +185,11 @@ def test_what_is_used_is_never_more_than_what_was_held(
     price: Price, operation: OperationSpec, given: dict[str, Any], options: dict[str, Any], data: st.DataObject
 ) -> None:
     outputs, markup = data.draw(OUTPUTS), data.draw(MARKUPS)
-    bound = most(price, operation, given, options, markup=markup)
-    costs = [
-        used(price, operation, given, options, outputs[:count], most=bound, markup=markup)
-        for count in range(len(outputs) + 1)
-    ]
+    agreed = quote(price, operation, given, options, markup=markup).charge
+    costs = [used(agreed, outputs[:count]) for count in range(len(outputs) + 1)]
     assert costs == sorted(costs), "more outputs cost less"
     assert {type(cost) for cost in costs} == {int}
-    assert (costs[0], costs[-1] <= bound) == (0, True)
+    assert (costs[0], costs[-1] <= most(agreed)) == (0, True)
 
 
 @given(PRICES, INPUTS, OPTIONS, st.sampled_from([PICTURES, CLIPS]))
@@ -200,8 +198,8 @@ def test_what_came_out_as_asked_for_costs_what_was_held(
 ) -> None:
     kind = VIDEO if price.unit == "second" else IMAGE
     outputs = [Made(kind)] * given.get("count", 1)
-    bound = most(price, operation, given, options)
-    assert used(price, operation, given, options, outputs, most=bound) == bound
+    agreed = terms(price, operation, given, options)
+    assert used(agreed, outputs) == most(agreed)
 
 
 @given(PRICES, OPERATIONS, INPUTS, OPTIONS, MARKUPS)
@@ -209,10 +207,11 @@ def test_a_markup_is_exact_to_the_credit(
     price: Price, operation: OperationSpec, given: dict[str, Any], options: dict[str, Any], markup: Decimal
 ) -> None:
     in_thousands = price.model_copy(update={"per": 1})
-    bare = most(in_thousands, operation, given, options)
-    charged = most(price, operation, given, options, markup=markup)
+    bare = most(terms(in_thousands, operation, given, options))
+    agreed = quote(price, operation, given, options, markup=markup)
+    charged = most(agreed.charge)
     assert charged == -(-bare * (100 + int(markup * 100)) // (100 * price.per))
-    assert most(marked_up(price, markup), operation, given, options) == charged
+    assert most(agreed.cost) <= charged
 
 
 @pytest.mark.parametrize(
@@ -283,7 +282,7 @@ def test_every_price_of_the_catalogue_fits_its_model() -> None:
 def test_prices_of_the_settings_go_in_place_of_the_catalogue() -> None:
     mine, edits = price("call", 1), price("call", 2)
     prices = {"kling/kling-3.0-omni": mine, "kling/kling-3.0-omni:video-to-video": edits}
-    priced = load_catalog({}, ["kling"], prices).get("kling/kling-3.0-omni")
+    priced = load_catalog({}, ["kling"], CreditSettings(prices=prices)).get("kling/kling-3.0-omni")
     assert {priced.price_of(name) for name in priced.operations} == {mine, edits}
     assert priced.price_of(Operation.VIDEO_TO_VIDEO) == edits
 
@@ -291,14 +290,19 @@ def test_prices_of_the_settings_go_in_place_of_the_catalogue() -> None:
 def test_a_model_without_a_price_is_given_one() -> None:
     operation = Operation.VIDEO_TO_VIDEO
     mine = {f"kling/kling-2.6-motion-control:{operation}": price("second", 5, at_most=30)}
-    assert load_catalog({}, ["kling"], mine).get("kling/kling-2.6-motion-control").price_of(operation) is not None
+    assert (
+        load_catalog({}, ["kling"], CreditSettings(prices=mine))
+        .get("kling/kling-2.6-motion-control")
+        .price_of(operation)
+        is not None
+    )
 
 
 def test_a_price_of_a_cloud_without_an_account_is_no_mistake() -> None:
-    assert load_catalog({}, [], {"kling/kling-3.0": price("call", 1)}).all() == []
+    assert load_catalog({}, [], CreditSettings(prices={"kling/kling-3.0": price("call", 1)})).all() == []
 
 
 @pytest.mark.parametrize("name", ["kling/kling-9", "kling/kling-3.0:text-to-image", "nobody/x", "kling-3.0"])
 def test_a_price_of_nothing_is_refused_by_name(name: str) -> None:
     with pytest.raises(BadPrice, match=f"of what there is not: {name}"):
-        load_catalog({}, ["kling"], {name: price("call", 1)})
+        load_catalog({}, ["kling"], CreditSettings(prices={name: price("call", 1)}))

@@ -19,6 +19,9 @@ CREDITS = sa.BigInteger()
 INSTANT = sa.DateTime(timezone=True)
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 UNFINISHED = sa.text("status NOT IN ('succeeded', 'failed', 'canceled')")
+UNDISPATCHED = sa.text("dispatched_at IS NULL")
+DUE = sa.text("dispatched_at IS NULL AND (admitted_at IS NOT NULL OR cancel_requested_at IS NOT NULL)")
+WAITING = sa.text("admitted_at IS NULL AND status = 'queued'")
 RESOLUTION = sa.text("kind IN ('capture', 'release')")
 REMAINING = sa.text("remaining > 0")
 SUMS_TO_ZERO = "available + held + spent + granted = 0"
@@ -36,9 +39,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_generation_unfinished_of_tenant", table_name="generation")
-    for column in ("settled_at", "charged", "held", "admitted_at", "api_key_id"):
+    op.drop_index("ix_generation_waiting", table_name="generation")
+    op.drop_index("ix_generation_undispatched", table_name="generation")
+    op.create_index(
+        "ix_generation_undispatched", "generation", ["id"], postgresql_where=UNDISPATCHED, sqlite_where=UNDISPATCHED
+    )
+    for column in ("admitted_at", "api_key_id"):
         op.drop_column("generation", column)
-    for column in ("cost", "charged", "held", "prices"):
+    for column in ("cost", "charged", "held", "quotes"):
         op.drop_column("generation_step", column)
     for table in ("credit_lot", "credit_transaction", "credit_account", "api_key", "tenant"):
         op.drop_table(table)
@@ -187,10 +195,12 @@ def _insert_default() -> None:
 def _extend_generations() -> None:
     op.add_column("generation", sa.Column("api_key_id", ID))
     op.add_column("generation", sa.Column("admitted_at", INSTANT))
-    op.add_column("generation", sa.Column("held", CREDITS, nullable=False, server_default="0"))
-    op.add_column("generation", sa.Column("charged", CREDITS, nullable=False, server_default="0"))
-    op.add_column("generation", sa.Column("settled_at", INSTANT))
     op.execute("UPDATE generation SET admitted_at = created_at")
+    op.create_index(
+        "ix_generation_waiting", "generation", ["deadline_at"], postgresql_where=WAITING, sqlite_where=WAITING
+    )
+    op.drop_index("ix_generation_undispatched", table_name="generation")
+    op.create_index("ix_generation_undispatched", "generation", ["id"], postgresql_where=DUE, sqlite_where=DUE)
     op.create_index(
         "ix_generation_unfinished_of_tenant",
         "generation",
@@ -198,6 +208,6 @@ def _extend_generations() -> None:
         postgresql_where=UNFINISHED,
         sqlite_where=UNFINISHED,
     )
-    op.add_column("generation_step", sa.Column("prices", JSON))
+    op.add_column("generation_step", sa.Column("quotes", JSON))
     for column in ("held", "charged", "cost"):
         op.add_column("generation_step", sa.Column(column, CREDITS, nullable=False, server_default="0"))

@@ -1,0 +1,42 @@
+"""Who may begin: of a tenant's generations only so many are under way at once. The others wait, and are not refused.
+
+It is counted while the tenant's credit account is locked, so that two never take the same place.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from genpulse.repositories import balances, generations
+from genpulse.repositories.balances import Account
+
+_ALL = 1000
+
+
+async def take_place(session: AsyncSession, account: Account, generation_id: str) -> None:
+    """A generation has just been accepted: have it wait where there is no place for it."""
+    if account.in_flight is None:
+        return
+    if await generations.count_admitted(session, account.tenant_id) > account.in_flight:
+        await generations.hold_back(session, generation_id)
+
+
+async def fill_places(session: AsyncSession, account: Account) -> int:
+    """Have as many begin as there are places for. Return how many. Repeating it is harmless."""
+    if account.in_flight is None:
+        return await generations.admit(session, account.tenant_id, limit=_ALL)
+    free = account.in_flight - await generations.count_admitted(session, account.tenant_id)
+    return await generations.admit(session, account.tenant_id, limit=free) if free > 0 else 0
+
+
+async def leave_place(session: AsyncSession, generation_id: str) -> None:
+    """A generation is not under way any more, although it has not ended: another one may begin."""
+    tenant_id = await generations.limited_tenant_of(session, generation_id)
+    if tenant_id is not None:
+        await look_again(session, tenant_id)
+
+
+async def look_again(session: AsyncSession, tenant_id: str) -> int:
+    """Fill the places of a tenant: one has become free, or there are more of them. Return how many have begun."""
+    account = await balances.lock(session, tenant_id)
+    return await fill_places(session, account) if account is not None else 0
