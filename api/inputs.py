@@ -41,10 +41,11 @@ class _Media:
             getattr(self.holder, self.name)[self.index] = reference
 
 
-async def planned(services: Services, tenant_id: str, request: GenerationCreate) -> Plan:
+async def planned(services: Services, tenant_id: str, request: GenerationCreate, *, stores: bool = True) -> Plan:
     """Plan a request whose media inputs are in order; `data:` inputs become stored assets, in the request itself.
 
-    So neither the database nor a workflow's history ever holds bytes. Raises an InvalidRequest that names the field.
+    So neither the database nor a workflow's history ever holds bytes. What is only estimated is not stored. Raises an
+    InvalidRequest that names the field.
     """
     routed = any(step.model is None for step in request.as_steps())
     down = await services.health.down() if routed else frozenset[str]()
@@ -52,7 +53,7 @@ async def planned(services: Services, tenant_id: str, request: GenerationCreate)
     media = list(_media_of(request))
     if not media:
         return plan
-    inline = [one for one in media if isinstance(one.value, DataRef)]
+    inline = [one for one in media if stores and isinstance(one.value, DataRef)]
     for one in inline:
         row = await _store(services, tenant_id, one)
         _check_kind(one, row)

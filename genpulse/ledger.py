@@ -114,8 +114,7 @@ async def settle(session: AsyncSession, generation_id: str, status: GenerationSt
     account = await balances.post(session, bill.tenant_id, entry, at=now)
     if account is None:
         return None
-    if account.expires_at is not None:
-        await _spend_lots(session, bill.tenant_id, charged)
+    await _spend_lots(session, account, charged)
     if charged:
         await _warn(session, bill.tenant_id, account, before=account.balance + charged)
     return account
@@ -209,6 +208,7 @@ async def write_change(
     if wanted.expires_at is not None:
         await balances.add_lot(session, tenant_id, after.transaction_id, wanted.amount, wanted.expires_at)
     if wanted.amount < 0:
+        await _spend_lots(session, after, -wanted.amount)
         await _warn(session, tenant_id, after, before=after.balance - wanted.amount)
     return await balances.transaction(session, after.transaction_id)
 
@@ -262,9 +262,11 @@ async def _drop(session: AsyncSession, tenant_id: str, lot_id: str, amount: int,
     await _warn(session, tenant_id, account, before=account.balance + amount)
 
 
-async def _spend_lots(session: AsyncSession, tenant_id: str, charged: int) -> None:
+async def _spend_lots(session: AsyncSession, account: Account, amount: int) -> None:
     """What was spent was of what expires first; and what is not held any more may have expired meanwhile."""
-    left = charged
+    if account.expires_at is None:
+        return
+    left, tenant_id = amount, account.tenant_id
     for lot in await balances.lots(session, tenant_id):
         taken = min(lot.remaining, left)
         if taken:

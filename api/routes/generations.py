@@ -23,13 +23,17 @@ from api.deps import (
 )
 from api.events import HEADERS, event_stream
 from api.headers import MAX_IDEMPOTENCY_KEY
+from api.inputs import planned
 from api.routing import KeyRoute
 from api.submitting import Submitter
+from genpulse import ledger
 from genpulse.errors import GenPulseError, MalformedRequest, NotFound
 from genpulse.failpoints import Failpoint
+from genpulse.pricing import held_for
 from genpulse.repositories import generations
-from genpulse.schemas.generations import Generation, GenerationCreate
+from genpulse.schemas.generations import Estimate, EstimatedCost, EstimatedStep, Generation, GenerationCreate
 from genpulse.schemas.pages import Page, Problem
+from genpulse.schemas.plans import PlannedStep
 from genpulse.schemas.states import FINAL, GenerationStatus, Operation
 from genpulse.schemas.strict import Instant
 from genpulse.submissions import request_cancel
@@ -40,7 +44,7 @@ MAX_BATCH = 100
 _CANCELING = Failpoint("api.cancel")
 
 _POLL_SECONDS = "2"
-_JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
+_JSON_PROBLEMS = openapi.problems(400, 402, 413, 415, 429, 503)
 _EVENT_NUMBER: dict[str, Any] = {"pattern": "^[0-9]{0,9}$"}
 _EVENTS = {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
@@ -107,6 +111,23 @@ async def create_batch(body: BatchCreate, request: Request, submitter: Submitter
         for index, one in enumerate(body.generations)
     ]
     return Batch(object="batch", data=entries)
+
+
+@router.post("/v1/generations:estimate", responses=_JSON_PROBLEMS)
+async def estimate_generation(body: GenerationCreate, services: ServicesDep, caller: Maker) -> Estimate:
+    """What a request would run, steps that are added included, and what would be held for it. Nothing is run."""
+    plan = await planned(services, caller.tenant_id, body, stores=False)
+    steps = [_estimated(step) for step in plan.steps]
+    held = None if any(step.held is None for step in steps) else sum(step.held or 0 for step in steps)
+    async with services.database.reading() as session:
+        balance = await ledger.balance_of(session, caller.tenant_id)
+    return Estimate(
+        object="estimate",
+        steps=steps,
+        adaptions=plan.adaptions,
+        cost=EstimatedCost(held=held, unit="credit"),
+        affordable=balance.unlimited or (held is not None and held <= balance.available),
+    )
 
 
 @router.get("/v1/generations")
@@ -205,6 +226,17 @@ def _event_number(given: str) -> int:
     if given and not (given.isascii() and given.isdigit() and len(given) < 10):
         raise MalformedRequest("Last-Event-ID must be the id of an event of this stream.", field="Last-Event-ID")
     return int(given or 0)
+
+
+def _estimated(step: PlannedStep) -> EstimatedStep:
+    models = [step.model, *(one.model for one in step.fallbacks)]
+    return EstimatedStep(
+        id=step.id,
+        operation=step.operation,
+        model=step.model,
+        fallbacks=models[1:],
+        held=held_for(step.quotes.values()) if step.quotes.keys() >= set(models) else None,
+    )
 
 
 def _hint(response: Response, generation: Generation) -> None:

@@ -242,6 +242,33 @@ class Cost(BaseModel):
     unit: Literal["credit"]
 
 
+class EstimatedStep(BaseModel):
+    """A step that would run, the models that may do it, and the most that it may cost; null where one has no price."""
+
+    id: str
+    operation: Operation
+    model: str
+    fallbacks: list[str]
+    held: int | None
+
+
+class EstimatedCost(BaseModel):
+    """What would be held; null where a model has no price, so that only an unlimited account can run it."""
+
+    held: int | None
+    unit: Literal["credit"]
+
+
+class Estimate(BaseModel):
+    """What a request would run and hold, without running it. `affordable` by the balance of this moment."""
+
+    object: Literal["estimate"]
+    steps: list[EstimatedStep]
+    adaptions: list[Adaption]
+    cost: EstimatedCost
+    affordable: bool
+
+
 class Links(BaseModel):
     """Where to go from here; `temporal` is null where no Web UI is configured."""
 

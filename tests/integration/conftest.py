@@ -155,8 +155,16 @@ class Run:
 
     async def finish_step(self, position: int = 0, *outputs: AssetRow) -> None:
         order = await self.order(position)
-        made = outputs or (asset_row(self.tenant_id, made_by=order),)
+        made = outputs or (await self._output(order),)
         await self.records.finish_step(order, made, parameters={}, adaptions=[])
+
+    async def _output(self, order: StepOrder) -> AssetRow:
+        """What such a step makes: a picture, or two seconds of video."""
+        async with self.database.reading() as session:
+            step = await steps.get(session, order.generation_id, order.position)
+        assert step is not None
+        video = {"kind": MediaKind.VIDEO, "media_type": "video/mp4", "duration": 2.0, "fps": 8.0}
+        return asset_row(self.tenant_id, made_by=order, **(video if "video" in step.operation else {}))
 
     async def end(self, status: str, fault: GenerationFault | None = None) -> None:
         await self.records.finish(

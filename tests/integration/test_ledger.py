@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from genpulse import ledger
 from genpulse.db import Database, utc_now
@@ -43,6 +44,7 @@ from genpulse.models import (
 from genpulse.repositories import balances, generations, tenants, webhooks
 from genpulse.schemas.credits import CreditChange
 from genpulse.schemas.states import GenerationStatus, Operation, Priority, StepStatus
+from genpulse.submissions import fingerprint
 from tests.servers.postgres import PostgresServer, postgres_server
 from tests.tables import create_tables
 
@@ -92,11 +94,10 @@ class Purse:
     async def end(self, generation_id: str, status: GenerationStatus, *, charged: int = 0) -> bool:
         """End it, where it has not ended, as `records.finish` does."""
         async with self.database.transaction() as session:
-            if charged:
-                step = update(StepRow).where(StepRow.__table__.c.generation_id == generation_id)  # type: ignore[attr-defined]
-                await session.execute(step.values(charged=charged))
             entered = await generations.enter(session, generation_id, status)
             if entered:
+                step = update(StepRow).where(col(StepRow.generation_id) == generation_id)
+                await session.execute(step.values(charged=charged))
                 await ledger.settle(session, generation_id, status)
         return entered
 
@@ -121,7 +122,7 @@ class Purse:
         past = utc_now() - timedelta(seconds=1)
         async with self.database.transaction() as session:
             await session.execute(
-                update(CreditLotRow).where(CreditLotRow.__table__.c.tenant_id == self.tenant_id).values(expires_at=past)  # type: ignore[attr-defined]
+                update(CreditLotRow).where(col(CreditLotRow.tenant_id) == self.tenant_id).values(expires_at=past)
             )
             await balances.note_expiry(session, self.tenant_id)
 
@@ -254,7 +255,7 @@ async def _act(purse: Purse, ended: list[str], kind: str, first: int, second: in
 
 async def _held(database: Database, generation_id: str) -> int:
     async with database.reading() as session:
-        query = select(StepRow.__table__.c.held).where(StepRow.__table__.c.generation_id == generation_id)  # type: ignore[attr-defined]
+        query = select(col(StepRow.held)).where(col(StepRow.generation_id) == generation_id)
         return int((await session.execute(query)).scalar_one())
 
 
@@ -397,9 +398,7 @@ async def test_a_day_has_its_limit(database: Database) -> None:
     yesterday = (utc_now() - timedelta(days=1)).date()
     async with database.transaction() as session:
         await session.execute(
-            update(CreditAccountRow)
-            .where(CreditAccountRow.__table__.c.tenant_id == purse.tenant_id)  # type: ignore[attr-defined]
-            .values(day=yesterday)
+            update(CreditAccountRow).where(col(CreditAccountRow.tenant_id) == purse.tenant_id).values(day=yesterday)
         )
     await purse.hold(100)
 
@@ -423,7 +422,7 @@ async def test_a_change_with_a_key_happens_once(database: Database, purse: Purse
             wanted,
             made_by=ADMIN,
             idempotency_key="invoice-7",
-            fingerprint=wanted.model_dump_json(),
+            fingerprint=fingerprint(wanted.model_dump(mode="json")),
         )
 
     made = await asyncio.gather(*(change(100) for _ in range(10)))
@@ -495,7 +494,7 @@ async def test_a_low_balance_is_told_once_when_it_becomes_low(database: Database
         generation_id = await purse.hold(30)
         await purse.end(generation_id, GenerationStatus.SUCCEEDED, charged=charged)
     async with database.reading() as session:
-        query = select(DeliveryRow).where(DeliveryRow.__table__.c.webhook_id == hook.id)  # type: ignore[attr-defined]
+        query = select(DeliveryRow).where(col(DeliveryRow.webhook_id) == hook.id)
         told = [row for row in (await session.execute(query)).scalars() if row.type == "credits.low"]
     assert len(told) == 1
     assert '"available":40' in told[0].payload

@@ -1,0 +1,255 @@
+"""Credits over HTTP: what is held, charged and given back, what it was spent on, and what happens without any."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import update
+from sqlmodel import col
+
+from api.services import Services
+from genpulse.doctor.invariants import look
+from genpulse.doctor.ledger import of_credits
+from genpulse.models import TenantRow
+from genpulse.repositories import generations
+from genpulse.schemas.generations import GenerationFault
+from tests.integration.conftest import CHAIN, SHAPE, Run, assert_problem, submit
+
+BALANCE = "/v1/admin/tenants/default/credits"
+FAULT = GenerationFault(code="provider_failed", message="It failed.", retryable=False, provider=None, details={})
+#: One credit for the picture, two for each of the two seconds, one for the larger video.
+CHAIN_COST = 6
+
+
+async def grant(api: httpx.AsyncClient, amount: int, **values: Any) -> dict[str, Any]:
+    answer = await api.post(BALANCE, json={"amount": amount} | values)
+    assert answer.status_code == 201, answer.text
+    line: dict[str, Any] = answer.json()
+    return line
+
+
+async def figures(api: httpx.AsyncClient) -> tuple[int, int]:
+    balance = (await api.get("/v1/credits")).json()
+    return balance["available"], balance["held"]
+
+
+async def broken(services: Services) -> list[str]:
+    return [one.id for one in of_credits() if (await look(services.database, one))[1]]
+
+
+async def test_the_default_tenant_is_unlimited_until_it_is_given_a_balance(api: httpx.AsyncClient) -> None:
+    await submit(api)
+    balance = (await api.get("/v1/credits")).json()
+    assert (balance["unlimited"], balance["available"], balance["held"]) == (True, -1, 1)
+    line = await grant(api, 100, note="the first")
+    assert line["balance"] == {"available": 100, "held": 1}
+    assert (await api.get("/v1/credits")).json()["unlimited"] is False
+
+
+async def test_success_is_charged_and_the_generation_says_so(
+    api: httpx.AsyncClient, run: Callable[[str], Run], services: Services
+) -> None:
+    await grant(api, 10)
+    made = await submit(api, CHAIN)
+    assert made["cost"] == {"held": CHAIN_COST, "charged": 0, "unit": "credit"}
+    assert await figures(api) == (10 - CHAIN_COST, CHAIN_COST)
+    await run(made["id"]).succeed()
+    done = (await api.get(f"/v1/generations/{made['id']}")).json()
+    assert done["cost"] == {"held": 0, "charged": CHAIN_COST, "unit": "credit"}
+    assert await figures(api) == (10 - CHAIN_COST, 0)
+    assert await broken(services) == []
+
+
+async def test_a_chain_that_fails_pays_for_what_it_has_done(
+    api: httpx.AsyncClient, run: Callable[[str], Run], services: Services
+) -> None:
+    await grant(api, 10)
+    work = run((await submit(api, CHAIN))["id"])
+    for position in (0, 1):
+        await work.begin(position)
+        await work.finish_step(position)
+    await work.begin(2)
+    await work.end("failed", FAULT)
+    assert await figures(api) == (10 - 5, 0)
+    lines = (await api.get("/v1/credits/ledger", params={"generation": work.generation_id})).json()["data"]
+    assert [(line["kind"], line["available"], line["held"]) for line in lines] == [("capture", 1, -6), ("hold", -6, 6)]
+    assert await broken(services) == []
+
+
+async def test_what_never_began_costs_nothing(api: httpx.AsyncClient, run: Callable[[str], Run]) -> None:
+    await grant(api, 10)
+    await run((await submit(api))["id"]).end("canceled")
+    assert await figures(api) == (10, 0)
+
+
+async def test_without_credits_nothing_is_accepted(api: httpx.AsyncClient) -> None:
+    await grant(api, 2)
+    problem = assert_problem(await api.post("/v1/generations", json=CHAIN), 402, "insufficient_credits")
+    assert problem["details"] == {"needed": CHAIN_COST, "available": 2}
+    assert (await api.get("/v1/generations")).json()["data"] == []
+    await submit(api)
+    assert await figures(api) == (1, 1)
+
+
+async def test_a_batch_takes_what_there_is(api: httpx.AsyncClient) -> None:
+    await grant(api, 3)
+    answer = await api.post("/v1/generations:batch", json={"generations": [SHAPE] * 5})
+    assert [entry["status"] for entry in answer.json()["data"]] == [202, 202, 202, 402, 402]
+
+
+async def test_a_thousand_at_once_against_a_balance_for_five_hundred(
+    api: httpx.AsyncClient, services: Services
+) -> None:
+    await grant(api, 500)
+    answers = await asyncio.gather(*(_insist(api) for _ in range(1000)))
+    assert Counter(answers) == {202: 500, 402: 500}
+    assert await figures(api) == (0, 500)
+    assert await broken(services) == []
+
+
+async def _insist(api: httpx.AsyncClient) -> int:
+    """Submit, and come back while there are more requests than connections to the database."""
+    for _ in range(60):
+        answer = await api.post("/v1/generations", json=SHAPE)
+        if answer.status_code != 503:
+            break
+        await asyncio.sleep(float(answer.headers["retry-after"]))
+    return answer.status_code
+
+
+async def test_an_estimate_says_what_would_be_held(api: httpx.AsyncClient) -> None:
+    await grant(api, 2)
+    answer = await api.post("/v1/generations:estimate", json=CHAIN)
+    assert answer.status_code == 200, answer.text
+    estimate = answer.json()
+    assert [(step["id"], step["held"]) for step in estimate["steps"]] == [("still", 1), ("clip", 4), ("hd", 1)]
+    assert estimate["cost"] == {"held": CHAIN_COST, "unit": "credit"}
+    assert estimate["affordable"] is False
+    assert await figures(api) == (2, 0)
+    assert (await api.get("/v1/generations")).json()["data"] == []
+
+
+async def test_a_grant_with_a_key_happens_once(api: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "invoice-1"}
+    first = await api.post(BALANCE, json={"amount": 5}, headers=headers)
+    again = await api.post(BALANCE, json={"amount": 5}, headers=headers)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json() == first.json()
+    other = await api.post(BALANCE, json={"amount": 6}, headers=headers)
+    assert_problem(other, 422, "idempotency_key_reused", "/Idempotency-Key")
+    assert await figures(api) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"amount": 0}, "amount"),
+        ({"amount": -5}, "amount"),
+        ({"amount": 5, "kind": "refund"}, "generation_id"),
+        ({"amount": 5, "kind": "adjust", "expires_at": "2099-01-01T00:00:00Z"}, "expires_at"),
+        ({"amount": 5, "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"amount": 10**16}, "amount"),
+        ({"amount": 1.5}, "amount"),
+    ],
+)
+async def test_nonsense_is_refused_by_name(api: httpx.AsyncClient, body: dict[str, Any], says: str) -> None:
+    answer = await api.post(BALANCE, json=body)
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
+
+
+async def test_an_unknown_tenant_is_not_found(api: httpx.AsyncClient) -> None:
+    path = "/v1/admin/tenants/ten_00000000000000000000000000/credits"
+    assert_problem(await api.get(path), 404, "not_found")
+    assert_problem(await api.post(path, json={"amount": 1}), 404, "not_found")
+
+
+async def test_the_ledger_is_paged_with_a_running_balance(api: httpx.AsyncClient) -> None:
+    for amount in (1, 2, 3, 4):
+        await grant(api, amount)
+    first = (await api.get("/v1/credits/ledger", params={"limit": 3, "kind": "grant"})).json()
+    assert first["has_more"] is True
+    assert [line["balance"]["available"] for line in first["data"]] == [10, 6, 3]
+    after = {"limit": 3, "kind": "grant", "starting_after": first["data"][-1]["id"]}
+    rest = (await api.get("/v1/credits/ledger", params=after)).json()
+    assert [line["balance"]["available"] for line in rest["data"]] == [1]
+    assert rest["has_more"] is False
+
+
+async def test_usage_is_added_up_by_what_is_asked_for(api: httpx.AsyncClient, run: Callable[[str], Run]) -> None:
+    for body in (SHAPE, CHAIN):
+        await run((await submit(api, body))["id"]).succeed()
+    usage = (await api.get("/v1/usage", params={"by": "model"})).json()
+    assert usage["total"] == 1 + CHAIN_COST
+    assert {row["model"]: (row["steps"], row["charged"]) for row in usage["data"]} == {
+        "local/motion": (1, 4),
+        "local/shapes": (2, 2),
+        "local/upscale": (1, 1),
+    }
+    by_day = (await api.get("/v1/usage")).json()["data"]
+    assert [(row["steps"], row["outputs"], row["charged"]) for row in by_day] == [(4, 4, 1 + CHAIN_COST)]
+    everything = (await api.get("/v1/admin/usage", params={"by": "tenant,provider"})).json()
+    assert [(row["tenant"], row["provider"], row["margin"]) for row in everything["data"]] == [("default", "local", 0)]
+    later = {"since": "2099-01-01T00:00:00Z"}
+    assert (await api.get("/v1/usage", params=later)).json()["data"] == []
+    assert_problem(await api.get("/v1/usage", params={"by": "tenant"}), 422, "invalid_input", "/by")
+
+
+async def test_usage_as_a_table(api: httpx.AsyncClient, run: Callable[[str], Run]) -> None:
+    await run((await submit(api))["id"]).succeed()
+    answer = await api.get("/v1/usage", params={"by": "provider,model"}, headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert rows == [{"model": "local/shapes", "provider": "local", "steps": "1", "outputs": "1", "charged": "1"}]
+
+
+# Places in flight -----------------------------------------------------------------------------------------------------
+
+
+async def limit(services: Services, in_flight: int | None) -> None:
+    async with services.database.transaction() as session:
+        await session.execute(update(TenantRow).where(col(TenantRow.id) == "default").values(in_flight=in_flight))
+
+
+async def admitted(services: Services, *ids: str) -> list[bool]:
+    async with services.database.reading() as session:
+        rows = [await generations.get(session, "default", one) for one in ids]
+    return [row is not None and row.admitted_at is not None for row in rows]
+
+
+async def test_only_so_many_are_under_way_and_the_others_follow_in_turn(
+    api: httpx.AsyncClient, services: Services, run: Callable[[str], Run]
+) -> None:
+    await limit(services, 2)
+    bodies = [SHAPE, SHAPE, SHAPE | {"priority": "low"}, SHAPE, SHAPE | {"priority": "high"}]
+    ids = [(await submit(api, body))["id"] for body in bodies]
+    assert await admitted(services, *ids) == [True, True, False, False, False]
+    await run(ids[0]).succeed()
+    assert await admitted(services, *ids[2:]) == [False, False, True]
+    await run(ids[1]).end("failed", FAULT)
+    assert await admitted(services, *ids[2:]) == [False, True, True]
+    await run(ids[3]).succeed()
+    assert await admitted(services, *ids[2:]) == [True, True, True]
+
+
+async def test_a_crowd_never_takes_more_places_than_there_are(api: httpx.AsyncClient, services: Services) -> None:
+    await limit(services, 7)
+    made = await asyncio.gather(*(submit(api) for _ in range(40)))
+    assert sum(await admitted(services, *(one["id"] for one in made))) == 7
+
+
+async def test_who_waits_can_be_cancelled(api: httpx.AsyncClient, services: Services) -> None:
+    await limit(services, 1)
+    _, waiting = [(await submit(api))["id"] for _ in range(2)]
+    assert (await api.post(f"/v1/generations/{waiting}/cancel")).status_code == 202
+    async with services.database.reading() as session:
+        row = await generations.get(session, "default", waiting)
+    assert row is not None
+    assert row.status == "canceling"
