@@ -23,7 +23,6 @@ from genpulse.errors import (
     NotFound,
     SpendLimitReached,
 )
-from genpulse.failpoints import Failpoint
 from genpulse.models import CreditTransactionRow
 from genpulse.pricing import most
 from genpulse.repositories import balances, deliveries, steps, tenants, webhooks
@@ -129,7 +128,6 @@ async def _charge_canceled(session: AsyncSession, generation_id: str) -> None:
             await steps.add_charge(session, generation_id, position, charged=charged, cost=cost)
 
 
-@Failpoint("ledger.change")
 async def change(
     database: Database,
     tenant_id: str,

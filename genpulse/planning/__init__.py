@@ -181,6 +181,8 @@ class _Planner:
         for model in self.catalog.offering(operation, asked):
             if model.provider in seen or model.provider in self.down or len(found) == _NEXT_MODELS:
                 continue
+            if model.price_of(operation) is None and chosen.price_of(operation) is not None:
+                break  # the rest has none either, and what it would cost could not be held
             with suppress(InvalidInput):
                 found.append(self.fallback(model, operation, asked, settled, ""))
                 seen.add(model.provider)

@@ -9,10 +9,11 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from genpulse import ledger
 from genpulse.db import Database, utc_now
 from genpulse.failpoints import Failpoint
 from genpulse.ids import first_id
-from genpulse.repositories import upkeep
+from genpulse.repositories import balances, upkeep
 from genpulse.schemas.upkeep import DutyReport
 from genpulse.settings import RetentionSettings
 from genpulse.upkeep.pacing import DUTY_TIME, Watch
@@ -39,12 +40,25 @@ class Retention:
     async def expire(self, begin_after: str = "") -> DutyReport:
         """Remove what is too old by the settings. `begin_after` is the generation up to which events were thinned."""
         watch, counts = Watch(self._time), Counter[str]()
+        await self._credits(watch, counts)
         await self._generations(watch, counts)
         await self._keys(watch, counts)
         await self._assets(watch, counts)
         stopped_after = await self._events(watch, counts, begin_after)
         log.info("upkeep.expired", **counts)
         return DutyReport(counts=counts, stopped_after=stopped_after)
+
+    async def _credits(self, watch: Watch, counts: Counter[str]) -> None:
+        """Those whose time is over; who spends in between has them taken away then."""
+        last, now = "", utc_now()
+        while not watch.is_over:
+            async with self._database.reading() as session:
+                tenants = await balances.expiring(session, before=now, after=last, limit=_BATCH)
+            if not tenants:
+                return
+            for last in tenants:
+                async with self._database.transaction() as session:
+                    counts["credits"] += await ledger.expire(session, last)
 
     async def _generations(self, watch: Watch, counts: Counter[str]) -> None:
         if not self._settings.generations_days:
