@@ -15,7 +15,19 @@ from api.context import QUIET_PATHS, RequestContext
 from api.cross_origin import CodecOrigin
 from api.metrics import Metrics
 from api.request_limits import RequestLimits
-from api.routes import assets, callbacks, codec, dead_letters, generations, models, reference, system, webhooks
+from api.routes import (
+    assets,
+    callbacks,
+    codec,
+    dead_letters,
+    generations,
+    keys,
+    models,
+    reference,
+    system,
+    tenants,
+    webhooks,
+)
 from api.security_headers import SecurityHeaders
 from api.services import running
 from genpulse import __version__, telemetry
@@ -60,6 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         assets.file_router,
         callbacks.router,
         webhooks.router,
+        keys.router,
+        tenants.router,
         codec.router,
         codec.sign_in_router,
         system.router,

@@ -44,6 +44,7 @@ class Submission:
     fingerprint: str = ""
     traceparent: str | None = None
     webhook_secret: str | None = None
+    api_key_id: str | None = None
 
     @cached_property
     def generation(self) -> GenerationRow:
@@ -123,6 +124,7 @@ def _generation_row(submission: Submission) -> GenerationRow:
     return GenerationRow(
         id=new_id("gen"),
         tenant_id=submission.tenant_id,
+        api_key_id=submission.api_key_id,
         status=GenerationStatus.QUEUED,
         operation=named,
         model=request.model or plan.steps[-1].model,

@@ -40,15 +40,15 @@ MAX_BATCH = 100
 _CANCELING = Failpoint("api.cancel")
 
 _POLL_SECONDS = "2"
-_JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
+_JSON_PROBLEMS = openapi.problems(400, 413, 415)
 _EVENT_NUMBER: dict[str, Any] = {"pattern": "^[0-9]{0,9}$"}
 _EVENTS = {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
-router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
+router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.KEY_PROBLEMS)
 
 
 async def _submitter(services: ServicesDep, caller: Maker, views: ViewsDep, own_id: RequestId) -> Submitter:
-    return Submitter(services, views, caller.tenant_id, own_id)
+    return Submitter(services, views, caller, own_id)
 
 
 SubmitterDep = Annotated[Submitter, Depends(_submitter)]
