@@ -22,9 +22,11 @@ from api.routes import (
     codec,
     dead_letters,
     generations,
+    keys,
     models,
     reference,
     system,
+    tenants,
     webhooks,
 )
 from api.security_headers import SecurityHeaders
@@ -72,6 +74,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         callbacks.router,
         webhooks.router,
         balances.router,
+        keys.router,
+        tenants.router,
         codec.router,
         codec.sign_in_router,
         system.router,

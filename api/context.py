@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,7 +33,7 @@ class RequestContext:
             return
         own_id = request_id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = own_id
-        answer = _Answer(send, own_id)
+        answer = _Answer(send, own_id, scope["state"])
         begun = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=own_id):
             try:
@@ -60,15 +62,18 @@ class RequestContext:
 
 
 class _Answer:
-    """Sends, adds the request id, and remembers the status; 0 until there is one."""
+    """Sends, adds the request id and `state.answer_headers`, and remembers the status; 0 until there is one."""
 
-    def __init__(self, send: Send, own_id: str) -> None:
+    def __init__(self, send: Send, own_id: str, state: MutableMapping[str, Any]) -> None:
         self.status = 0
         self._send = send
         self._own_id = own_id
+        self._state = state
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self._own_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._own_id
+            headers.update(self._state.get("answer_headers", {}))
         await self._send(message)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from api.services import Services
 from genpulse.adapters import needs_fitting
-from genpulse.errors import AdaptionRequired, InvalidInput, MediaRejected
+from genpulse.errors import AdaptionRequired, InvalidInput, MediaRejected, PayloadTooLarge
 from genpulse.models import AssetRow
 from genpulse.planning import plan_generation
 from genpulse.repositories import assets
@@ -21,6 +21,7 @@ from genpulse.schemas.catalog import Size
 from genpulse.schemas.generations import AssetRef, DataRef, GenerationCreate, GenerationInput
 from genpulse.schemas.plans import Plan, PlannedStep
 from genpulse.schemas.states import MEDIA_FIELDS
+from genpulse.security import Caller
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,26 @@ class _Media:
             getattr(self.holder, self.name)[self.index] = reference
 
 
-async def planned(services: Services, tenant_id: str, request: GenerationCreate, *, stores: bool = True) -> Plan:
+async def planned(services: Services, caller: Caller, request: GenerationCreate, *, stores: bool = True) -> Plan:
     """Plan a request whose media inputs are in order; `data:` inputs become stored assets, in the request itself.
 
     So neither the database nor a workflow's history ever holds bytes. What is only estimated is not stored. Raises an
-    InvalidRequest that names the field.
+    InvalidRequest that names the field, Forbidden for a model that the caller may not use, PayloadTooLarge for a file
+    that is larger than its tenant may send.
     """
     routed = any(step.model is None for step in request.as_steps())
     down = await services.health.down() if routed else frozenset[str]()
-    plan = plan_generation(request, services.catalog, down=down)
+    plan = plan_generation(request, services.catalog, down=down, allowed=caller.models)
     media = list(_media_of(request))
     if not media:
         return plan
     inline = [one for one in media if stores and isinstance(one.value, DataRef)]
     for one in inline:
-        row = await _store(services, tenant_id, one)
+        row = await _store(services, caller, one)
         _check_kind(one, row)
         one.replace(AssetRef(asset=row.id))
-    await _check_assets(services, tenant_id, request, plan)
-    return plan_generation(request, services.catalog, down=down) if inline else plan
+    await _check_assets(services, caller.tenant_id, request, plan)
+    return plan_generation(request, services.catalog, down=down, allowed=caller.models) if inline else plan
 
 
 def _media_of(request: GenerationCreate) -> Iterator[_Media]:
@@ -74,22 +76,35 @@ def _media_of(request: GenerationCreate) -> Iterator[_Media]:
                 yield _Media(step.id, f"{path}.{name}", step.input, name, None, value)
 
 
-async def _store(services: Services, tenant_id: str, media: _Media) -> AssetRow:
+async def _store(services: Services, caller: Caller, media: _Media) -> AssetRow:
     assert isinstance(media.value, DataRef)
     field = f"{media.path}.data"
     with TemporaryDirectory(prefix="genpulse-inline-") as folder:
         file = Path(folder) / "file"
-        await asyncio.to_thread(_decode, media.value.data, file, field)
+        size = await asyncio.to_thread(_decode, media.value.data, file, field)
+        limit = caller.limits.input_bytes
+        if limit is not None and size > limit:
+            raise too_large_for_tenant(limit, field)
         try:
-            return await services.assets.upload(file, tenant_id)
+            return await services.assets.upload(file, caller.tenant_id)
         except MediaRejected as error:
             error.field = field
             raise
 
 
-def _decode(data: str, to: Path, field: str) -> None:
+def too_large_for_tenant(limit: int, field: str) -> PayloadTooLarge:
+    """A file that is larger than the tenant may send, whatever the service takes."""
+    return PayloadTooLarge(
+        f"Your account may send files of at most {limit:,} bytes (`input_bytes`).",
+        field=field,
+        max_bytes=limit,
+        limit="input_bytes",
+    )
+
+
+def _decode(data: str, to: Path, field: str) -> int:
     try:
-        to.write_bytes(base64.b64decode(data.partition(",")[2], validate=True))
+        return to.write_bytes(base64.b64decode(data.partition(",")[2], validate=True))
     except binascii.Error as error:
         raise InvalidInput(f"`{field}` is not valid base64: {error}.", field=field) from None
 

@@ -27,6 +27,16 @@ class Metrics:
             ("operation", "model"),
             registry=self._registry,
         )
+        self.refused_requests = Counter(
+            "genpulse_http_requests_refused_total",
+            "Requests beyond what their tenant may send in a minute",
+            registry=self._registry,
+        )
+        self.uncounted_requests = Counter(
+            "genpulse_http_requests_uncounted_total",
+            "Requests of limited tenants that passed because Redis did not answer",
+            registry=self._registry,
+        )
         self.event_streams = Gauge(
             "genpulse_event_streams", "Open streams of server-sent events", registry=self._registry
         )

@@ -16,6 +16,8 @@ TAGS = [
     {"name": "assets", "description": "Upload files, and read them and what was made."},
     {"name": "webhooks", "description": "Have events sent to you, and see what became of them."},
     {"name": "credits", "description": "What you have, what it was spent on."},
+    {"name": "keys", "description": "Make, rotate and revoke your keys."},
+    {"name": "tenants", "description": "Who uses the service, and within which limits; for those who run it."},
     {"name": "models", "description": "What each model does and takes."},
     {"name": "system", "description": "Is it alive, is it ready, what has it done."},
 ]
@@ -26,10 +28,10 @@ _MEANINGS = {
     400: "A header or the body cannot be read",
     401: "No key, or a wrong one",
     402: "The balance does not cover what it may cost",
-    403: "The key lacks the scope, or the link is wrong or has expired",
+    403: "The key lacks the scope or may not use the model, its account is suspended, or the link is wrong or expired",
     404: "There is no such thing, or it is another tenant's",
     409: "The object's state does not allow it",
-    413: "The body is larger than is accepted",
+    413: "The body is larger than is accepted, or than the tenant may send",
     415: "The body's media type is not accepted",
     416: "The range lies outside the content",
     422: "A field or parameter is wrong; `errors` names it",
@@ -44,6 +46,10 @@ def problems(*statuses: int) -> Responses:
     return {
         status: {"description": _MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses
     }
+
+
+#: Of whatever takes a key.
+KEY_PROBLEMS = problems(401, 403, 422, 429, 503)
 
 
 def operation_id(route: APIRoute) -> str:

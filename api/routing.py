@@ -10,6 +10,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from api.admission import caller_of, count
 from api.bodies import read_json
 from api.services import Services
 from genpulse.errors import InvalidInput
@@ -45,10 +46,11 @@ class KeyRoute(OpenRoute):
     """A route that takes a key: a stranger is refused before anything of the request is read."""
 
     async def _admit(self, request: Request) -> None:
-        request.state.caller = self._identify(request)
+        request.state.caller = await self._identify(request)
+        await count(request, request.state.caller)
 
-    def _identify(self, request: Request) -> Caller:
-        return caller_of(request)
+    async def _identify(self, request: Request) -> Caller:
+        return await caller_of(request)
 
 
 class JsonRequest(Request):
@@ -64,13 +66,6 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         return self._value
-
-
-def caller_of(request: Request) -> Caller:
-    """Whose key the request carries. Raises Unauthenticated."""
-    services: Services = request.app.state.services
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    return services.keys.identify(secret.strip() if scheme.lower() == "bearer" and secret else None)
 
 
 def _has_body(request: Request) -> bool:

@@ -17,15 +17,18 @@ from genpulse.codec import EncryptionCodec
 from genpulse.db import Database
 from genpulse.dispatch import Dispatcher
 from genpulse.health import HealthWatch
+from genpulse.keyring import KeyRing
 from genpulse.limits import Limiter, limiter
+from genpulse.limits.requests import RequestCounter, request_counter
 from genpulse.media import MediaLimits
 from genpulse.net import http_client
 from genpulse.providers.registry import Accounts, open_accounts
-from genpulse.security import KeyRing, link_signer, sealer
+from genpulse.security import key_digester, link_signer, sealer
 from genpulse.settings import Settings
 from genpulse.signing import LinkSigner
 from genpulse.storage import Storage
 from genpulse.temporal import TemporalConnection
+from genpulse.tenancy import TenantKeys
 from genpulse.watch import Watch
 from genpulse.webhooks.endpoints import Endpoints
 
@@ -48,6 +51,8 @@ class Services:
     dispatcher: Dispatcher
     watch: Watch
     keys: KeyRing
+    tenant_keys: TenantKeys
+    requests: RequestCounter
     signer: LinkSigner
     endpoints: Endpoints
     metrics: Metrics
@@ -61,6 +66,8 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
         stack.push_async_callback(asyncio.to_thread, telemetry.flush)
         database = Database(settings.database_url, pool_size=settings.database.pool_size)
         stack.push_async_callback(database.dispose)
+        keys = KeyRing(settings.security, database)
+        stack.push_async_callback(keys.close)
         storage = Storage.from_settings(settings)
         client = await stack.enter_async_context(http_client(allow_private=settings.network.allow_private))
         temporal = TemporalConnection(settings.temporal, tracing=telemetry.is_tracing(settings))
@@ -86,7 +93,9 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[Service
             health=HealthWatch(catalog, circuits, temporal),
             dispatcher=dispatcher,
             watch=watch,
-            keys=KeyRing(settings.security),
+            keys=keys,
+            tenant_keys=TenantKeys(key_digester(settings.security)),
+            requests=await stack.enter_async_context(request_counter(settings)),
             signer=link_signer(settings.security),
             endpoints=Endpoints(sealer(settings.security), settings.network.allow_private),
             metrics=metrics,

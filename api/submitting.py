@@ -12,6 +12,7 @@ from genpulse.errors import DependencyDown
 from genpulse.models import GenerationRow
 from genpulse.schemas.generations import Generation, GenerationCreate
 from genpulse.schemas.states import FINAL, GenerationStatus
+from genpulse.security import Caller
 from genpulse.submissions import Submission, accept, find_replay, fingerprint
 from genpulse.views import Parts, Views, find_generation
 
@@ -32,8 +33,12 @@ class Submitter:
 
     services: Services
     views: Views
-    tenant_id: str
+    caller: Caller
     request_id: str
+
+    @property
+    def tenant_id(self) -> str:
+        return self.caller.tenant_id
 
     async def submit(self, request: GenerationCreate, key: str | None) -> Submitted:
         """Accept a request, or find what it made when its key came before."""
@@ -44,13 +49,14 @@ class Submitter:
             return await self._replay(made)
         submission = Submission(
             tenant_id=self.tenant_id,
-            plan=await planned(self.services, self.tenant_id, request),
+            plan=await planned(self.services, self.caller, request),
             request=request,
             request_id=self.request_id,
             idempotency_key=key,
             fingerprint=body,
             traceparent=telemetry.traceparent(),
             webhook_secret=secret,
+            api_key_id=self.caller.key_id,
         )
         return await self._accept(submission)
 

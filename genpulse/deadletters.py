@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +21,7 @@ from genpulse.repositories import generations, steps
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Choice, Ending, Fallback, PlannedStep, Resolution
 from genpulse.schemas.states import GenerationStatus, StepStatus
+from genpulse.schemas.tenants import ALL_MODELS
 
 Decide = Callable[[AsyncSession, GenerationRow], Awaitable[None]]
 """Carries out what was decided about one dead letter."""
@@ -38,11 +39,11 @@ async def decide(session: AsyncSession, tenant_id: str, generation_id: str, how:
     await how(session, row)
 
 
-def retrying(catalog: Catalog, model: str | None = None) -> Decide:
+def retrying(catalog: Catalog, model: str | None = None, *, allowed: Container[str] = ALL_MODELS) -> Decide:
     """It goes on from the step that failed, with as much time as it had at first; with `model` instead of its own.
 
-    Raises UnknownModel, InvalidInput where that model cannot take the step, and, where it is dearer than what is held,
-    what `ledger.hold` raises.
+    Raises UnknownModel, Forbidden for one that is not `allowed`, InvalidInput where it cannot take the step, and, where
+    it is dearer than what is held, what `ledger.hold` raises.
     """
 
     async def retry(session: AsyncSession, row: GenerationRow) -> None:
@@ -53,7 +54,7 @@ def retrying(catalog: Catalog, model: str | None = None) -> Decide:
             choices += [Choice.model_validate(one) for one in step.fallbacks]
         else:
             taking_over, fitted = plan_takeover(
-                catalog, _planned(step), model, adapt=row.request.get("adapt", True), path="model"
+                catalog, _planned(step), model, adapt=row.request.get("adapt", True), path="model", allowed=allowed
             )
             adaptions += [one.model_dump(mode="json") for one in fitted]
             others = [one for one in step.fallbacks if one["model"] != model]

@@ -4,7 +4,7 @@ GenPulseError
 ├── InvalidRequest       400/422   MalformedRequest UnknownModel InvalidInput ModelNotPriced AdaptionRequired
 │                                  UnsafeUrl MediaRejected IdempotencyKeyReused
 ├── AccessError          401–404   Unauthenticated Forbidden NotFound
-├── Conflict             409       AlreadyFinished NotDeadLettered WebhookDisabled LimitReached
+├── Conflict             409       AlreadyFinished NotDeadLettered WebhookDisabled KeyInactive LimitReached
 │                                  SecretUnreadable
 ├── LimitError           402–429   InsufficientCredits SpendLimitReached PayloadTooLarge
 │                                  RangeNotSatisfiable RateLimited
@@ -122,6 +122,10 @@ class NotDeadLettered(Conflict, code="not_dead_lettered", status=409):
 
 class WebhookDisabled(Conflict, code="webhook_disabled", status=409):
     """Nothing is sent to the endpoint until it is enabled again."""
+
+
+class KeyInactive(Conflict, code="key_inactive", status=409):
+    """The key works no more, or another one goes on in its place already."""
 
 
 class LimitReached(Conflict, code="limit_reached", status=409):

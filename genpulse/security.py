@@ -1,4 +1,4 @@
-"""Who is calling: keys, and what they allow; and the secrets that sign links and seal what is stored."""
+"""Who is calling, and what they may do; and the secrets that sign links, seal what is stored, and digest keys."""
 
 from __future__ import annotations
 
@@ -6,59 +6,51 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cached_property
 
-from genpulse.errors import Forbidden, Unauthenticated
+from genpulse.errors import Forbidden
+from genpulse.schemas.tenants import NO_LIMITS, AllowedModels, Scope, TenantLimits
 from genpulse.sealing import Sealer
 from genpulse.settings import SecuritySettings
 from genpulse.signing import LinkSigner, SigningKey
 
 DEFAULT_TENANT = "default"
 
-
-class Scope(StrEnum):
-    """What a key may do: make generations and assets, read them, change the tenant's own set-up, run the service."""
-
-    GENERATE = "generate"
-    READ = "read"
-    MANAGE = "manage"
-    ADMIN = "admin"
+__all__ = ["DEFAULT_TENANT", "Caller", "Scope", "administrator", "key_digester", "link_signer", "sealer"]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a valid key: for which tenant, and with which scopes."""
+    """Whoever sent a valid key: for which tenant, with which scopes, for which models, and within which limits.
+
+    The admin key has no id, and `key_models` limits it as little as a key that names none.
+    """
 
     tenant_id: str
     scopes: frozenset[Scope]
+    key_id: str | None = None
+    key_models: tuple[str, ...] | None = None
+    limits: TenantLimits = NO_LIMITS
+
+    @property
+    def name(self) -> str:
+        """By which it is known in what it has done: the key's id, or that it was the admin key."""
+        return self.key_id or "admin"
 
     def require(self, scope: Scope) -> None:
         """Raise Forbidden unless the key has the scope."""
         if scope not in self.scopes:
             raise Forbidden(f"This key has no scope `{scope}`.")
 
+    @cached_property
+    def models(self) -> AllowedModels:
+        """Those that both the tenant and the key may use."""
+        return AllowedModels(self.limits.models, self.key_models)
 
-_ADMIN = Caller(DEFAULT_TENANT, frozenset(Scope))
 
-
-def administrator() -> Caller:
+def administrator(limits: TenantLimits = NO_LIMITS) -> Caller:
     """Whoever has shown the admin key."""
-    return _ADMIN
-
-
-class KeyRing:
-    """Knows the valid keys: for now the admin key of the settings alone."""
-
-    def __init__(self, settings: SecuritySettings) -> None:
-        self._admin_key = settings.admin_key.get_secret_value().encode() if settings.admin_key else None
-
-    def identify(self, secret: str | None) -> Caller:
-        """Whose key it is. Raises Unauthenticated for none or a wrong one; how long that takes tells nothing."""
-        if secret is None:
-            raise Unauthenticated("Send your key in the header `Authorization: Bearer gp_…`.")
-        if self._admin_key is None or not hmac.compare_digest(secret.encode(), self._admin_key):
-            raise Unauthenticated("This key is not valid.")
-        return _ADMIN
+    return Caller(DEFAULT_TENANT, frozenset(Scope), limits=limits)
 
 
 def link_signer(settings: SecuritySettings) -> LinkSigner:
@@ -71,6 +63,11 @@ def link_signer(settings: SecuritySettings) -> LinkSigner:
 def sealer(settings: SecuritySettings) -> Sealer:
     """Seals with a key made from the signing key, or else from the admin key, so that it can be opened later."""
     return Sealer(_derived(settings, b"genpulse webhook secrets"))
+
+
+def key_digester(settings: SecuritySettings) -> bytes:
+    """What callers' keys are digested with; made from the same key as the sealer's."""
+    return _derived(settings, b"genpulse api keys")
 
 
 def _derived(settings: SecuritySettings, purpose: bytes) -> bytes:

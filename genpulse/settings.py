@@ -74,7 +74,7 @@ class SecuritySettings(Group):
         None, description="Bootstrap key with all scopes for the tenant `default`; 32 characters or more"
     )
     signing_key: SecretStr | None = Field(
-        None, description="Signs links to assets, seals webhooks' secrets; 32 characters or more"
+        None, description="Signs links to assets, seals webhooks' secrets, digests keys; 32 characters or more"
     )
     link_lifetime: timedelta = Field(timedelta(days=1), description="How long a signed link is valid at least")
 

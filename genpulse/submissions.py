@@ -43,11 +43,11 @@ class Submission:
     request: GenerationCreate
     plan: Plan
     request_id: str
-    api_key_id: str | None = None
     idempotency_key: str | None = None
     fingerprint: str = ""
     traceparent: str | None = None
     webhook_secret: str | None = None
+    api_key_id: str | None = None
 
     @cached_property
     def generation(self) -> GenerationRow:

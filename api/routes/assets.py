@@ -10,16 +10,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from api.admission import caller_of, count
 from api.bodies import receive_file
 from api.deps import AssetId, Cursor, Maker, Reader, ServicesDep, ViewsDep, cursor_of
 from api.headers import ByteRange, byte_range, etag_matches
+from api.inputs import too_large_for_tenant
 from api.links import Link, SignedLink
-from api.openapi import problems
-from api.routing import KeyRoute, OpenRoute, caller_of
+from api.openapi import KEY_PROBLEMS, problems
+from api.routing import KeyRoute, OpenRoute
 from api.security_headers import NOTHING
 from api.services import Services
 from genpulse.db import utc_now
-from genpulse.errors import MediaRejected, NotFound
+from genpulse.errors import MediaRejected, NotFound, PayloadTooLarge
 from genpulse.links import content_path, poster_path
 from genpulse.models import AssetRow
 from genpulse.repositories import assets
@@ -43,7 +45,7 @@ _EXTENSIONS = {
     "audio/ogg": "ogg",
     "audio/flac": "flac",
 }
-_FILE_PROBLEMS = problems(401, 403, 404, 416, 422, 503)
+_FILE_PROBLEMS = KEY_PROBLEMS | problems(404, 416)
 _BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _FILE_ANSWERS = _FILE_PROBLEMS | {
     200: {"description": "The file"} | _BYTES,
@@ -65,19 +67,19 @@ _FORM = {
     }
 }
 
-router = APIRouter(prefix="/v1/assets", tags=["assets"], route_class=KeyRoute, responses=problems(401, 403, 422))
+router = APIRouter(prefix="/v1/assets", tags=["assets"], route_class=KeyRoute, responses=KEY_PROBLEMS)
 #: Takes a signed link instead of a key.
 file_router = APIRouter(prefix="/v1/assets", tags=["assets"], route_class=OpenRoute)
 
 
-@router.post("", status_code=201, responses=problems(400, 413, 415, 503), openapi_extra=_FORM)
+@router.post("", status_code=201, responses=problems(400, 413, 415), openapi_extra=_FORM)
 async def upload_asset(
     request: Request, response: Response, services: ServicesDep, caller: Maker, views: ViewsDep
 ) -> Asset:
     """Upload an image, a video or sound as the part `file`. Its content decides what it is; its name plays no part."""
     with TemporaryDirectory(prefix="genpulse-upload-") as folder:
         file = Path(folder) / "file"
-        await receive_file(request, "file", file, services.settings.uploads.max_bytes)
+        await _receive(request, file, caller.limits.input_bytes, services.settings.uploads.max_bytes)
         try:
             row = await services.assets.upload(file, caller.tenant_id)
         except MediaRejected as error:
@@ -142,6 +144,16 @@ def is_file_path(scope: MutableMapping[str, Any]) -> bool:
     return path.startswith("/v1/assets/") and path.endswith(("/content", "/poster"))
 
 
+async def _receive(request: Request, file: Path, of_tenant: int | None, of_service: int) -> None:
+    if of_tenant is None or of_tenant >= of_service:
+        await receive_file(request, "file", file, of_service)
+        return
+    try:
+        await receive_file(request, "file", file, of_tenant)
+    except PayloadTooLarge:
+        raise too_large_for_tenant(of_tenant, "file") from None
+
+
 async def _own(services: Services, tenant_id: str, asset_id: str) -> AssetRow:
     async with services.database.reading() as session:
         row = await assets.get(session, tenant_id, asset_id)
@@ -152,7 +164,8 @@ async def _own(services: Services, tenant_id: str, asset_id: str) -> AssetRow:
 
 async def _readable(request: Request, services: Services, asset_id: str, path: str, link: SignedLink) -> AssetRow:
     if not link.signature:
-        caller = caller_of(request)
+        caller = await caller_of(request)
+        await count(request, caller)
         caller.require(Scope.READ)
         return await _own(services, caller.tenant_id, asset_id)
     services.signer.verify(path, link.as_query(), now=utc_now())

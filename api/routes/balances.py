@@ -7,11 +7,11 @@ import io
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar, cast, get_args
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 
 from api import openapi
-from api.deps import Cursor, IdempotencyKey, Operator, Reader, ServicesDep, cursor_of
+from api.deps import Cursor, IdempotencyKey, Operator, Reader, ServicesDep, TenantId, cursor_of
 from api.routing import KeyRoute
 from genpulse import ledger
 from genpulse.errors import InvalidInput
@@ -29,11 +29,8 @@ _CSV: openapi.Responses = {200: {"content": {"text/csv": {"schema": {"type": "st
 
 T = TypeVar("T", bound=str)
 
-router = APIRouter(tags=["credits"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422, 503))
+router = APIRouter(tags=["credits"], route_class=KeyRoute, responses=openapi.KEY_PROBLEMS)
 
-TenantId = Annotated[
-    str, Path(description="Id of a tenant", max_length=64, examples=["ten_01k9d2x8f6v3q7m5r0ha4tjwbe"])
-]
 By = Annotated[str, Query(description="Dimensions, separated by commas", examples=["day,model"], max_length=100)]
 Since = Annotated[Instant | None, Query(description="What ended at or after this", examples=["2026-01-01T00:00:00Z"])]
 Until = Annotated[Instant | None, Query(description="What ended before this", examples=["2026-02-01T00:00:00Z"])]
@@ -145,7 +142,7 @@ async def change_tenant_credits(
         services.database,
         tenant_id,
         body,
-        made_by=caller.tenant_id,
+        made_by=caller.name,
         idempotency_key=key,
         fingerprint=print_of_body,
     )

@@ -19,10 +19,11 @@ from pydantic import BaseModel, EncodedBytes, EncoderProtocol, Field
 from pydantic_core import PydanticCustomError
 from temporalio.api.common.v1 import Payload
 
+from api.admission import caller_of
 from api.bodies import read_form
 from api.deps import Operator, ServicesDep, base_url_of
-from api.openapi import problems
-from api.routing import KeyRoute, OpenRoute, caller_of
+from api.openapi import KEY_PROBLEMS, problems
+from api.routing import KeyRoute, OpenRoute
 from api.security_headers import NOTHING
 from api.services import Services
 from genpulse.codec import EncryptionCodec, Undecodable
@@ -46,9 +47,9 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>GenPulse:
 class CodecRoute(KeyRoute):
     """A route for an administrator's key or, where a browser brings no key, for its cookie."""
 
-    def _identify(self, request: Request) -> Caller:
+    async def _identify(self, request: Request) -> Caller:
         if request.headers.get("authorization") or _COOKIE not in request.cookies:
-            return caller_of(request)
+            return await caller_of(request)
         services: Services = request.app.state.services
         given = dict(parse_qsl(request.cookies[_COOKIE]))
         try:
@@ -59,7 +60,7 @@ class CodecRoute(KeyRoute):
 
 
 router = APIRouter(
-    prefix=PREFIX, tags=["system"], route_class=CodecRoute, responses=problems(400, 401, 403, 404, 413, 415, 422)
+    prefix=PREFIX, tags=["system"], route_class=CodecRoute, responses=KEY_PROBLEMS | problems(400, 404, 413, 415)
 )
 sign_in_router = APIRouter(prefix=PREFIX, route_class=OpenRoute, include_in_schema=False)
 
@@ -141,7 +142,8 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
     """Gives this browser a cookie that decodes, and does nothing else."""
     form = parse_qs((await read_form(request, _MOST_FORM_BYTES)).decode(errors="replace"))
     try:
-        services.keys.identify(form.get("key", [""])[0].strip()).require(Scope.ADMIN)
+        caller = await services.keys.identify(form.get("key", [""])[0].strip())
+        caller.require(Scope.ADMIN)
     except GenPulseError as error:
         return _page(request, f"<p><strong>{escape(error.message)}</strong></p>", status=error.status)
     ui = escape(services.settings.temporal.ui_url, quote=True)

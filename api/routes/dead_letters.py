@@ -31,9 +31,9 @@ from genpulse.schemas.generations import Generation
 from genpulse.views import Views, find_generation
 
 _DECIDING, _DECIDING_MANY = Failpoint("api.decide"), Failpoint("api.decide_many")
-_JSON_PROBLEMS = openapi.problems(400, 413, 415, 503)
+_JSON_PROBLEMS = openapi.problems(400, 413, 415)
 
-router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
+router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.KEY_PROBLEMS)
 
 
 @router.post(
@@ -47,7 +47,7 @@ async def retry_generation(
     body: Annotated[RetryCreate | None, Body()] = None,
 ) -> Generation:
     """Have a dead letter go on from the step that failed, keeping what had succeeded; 409 where it is none."""
-    how = retrying(services.catalog, body.model if body else None)
+    how = retrying(services.catalog, body.model if body else None, allowed=caller.models)
     return await _decided(services, caller.tenant_id, views, generation_id, how)
 
 
@@ -65,7 +65,7 @@ async def retry_generations(
 ) -> Bulk:
     """Have all dead letters go on that a filter names, 100 a request. `preview` shows what would be hit."""
     many = _Many(services, caller.tenant_id, problems.Occurrence(request.url.path, own_id))
-    return await many.decide("retry", body, retrying(services.catalog, body.model))
+    return await many.decide("retry", body, retrying(services.catalog, body.model, allowed=caller.models))
 
 
 @router.post("/v1/generations:discard", responses=_JSON_PROBLEMS)

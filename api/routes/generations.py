@@ -44,15 +44,15 @@ MAX_BATCH = 100
 _CANCELING = Failpoint("api.cancel")
 
 _POLL_SECONDS = "2"
-_JSON_PROBLEMS = openapi.problems(400, 402, 413, 415, 429, 503)
+_JSON_PROBLEMS = openapi.problems(400, 402, 413, 415)
 _EVENT_NUMBER: dict[str, Any] = {"pattern": "^[0-9]{0,9}$"}
 _EVENTS = {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 
-router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422))
+router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi.KEY_PROBLEMS)
 
 
 async def _submitter(services: ServicesDep, caller: Maker, views: ViewsDep, own_id: RequestId) -> Submitter:
-    return Submitter(services, views, caller.tenant_id, own_id)
+    return Submitter(services, views, caller, own_id)
 
 
 SubmitterDep = Annotated[Submitter, Depends(_submitter)]
@@ -116,7 +116,7 @@ async def create_batch(body: BatchCreate, request: Request, submitter: Submitter
 @router.post("/v1/generations:estimate", responses=_JSON_PROBLEMS)
 async def estimate_generation(body: GenerationCreate, services: ServicesDep, caller: Maker) -> Estimate:
     """What a request would run, steps that are added included, and what would be held for it. Nothing is run."""
-    plan = await planned(services, caller.tenant_id, body, stores=False)
+    plan = await planned(services, caller, body, stores=False)
     steps = [_estimated(step) for step in plan.steps]
     held = None if any(step.held is None for step in steps) else sum(step.held or 0 for step in steps)
     async with services.database.reading() as session:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.deps import Operator, ServicesDep
 from api.metrics import CONTENT_TYPE
-from api.openapi import problems
+from api.openapi import KEY_PROBLEMS, problems
 from api.probes import NEEDED, look_at, look_at_all
 from api.routing import KeyRoute, OpenRoute
 from api.services import Services
@@ -31,7 +31,7 @@ from genpulse.schemas.queues import (
 from genpulse.schemas.system import CircuitState, Dependency, LimitsState, ProviderState, System
 
 router = APIRouter(tags=["system"], route_class=OpenRoute, responses=problems(422))
-overview_router = APIRouter(tags=["system"], route_class=KeyRoute, responses=problems(401, 403, 422, 503))
+overview_router = APIRouter(tags=["system"], route_class=KeyRoute, responses=KEY_PROBLEMS)
 
 
 class Health(BaseModel):

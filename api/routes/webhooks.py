@@ -34,9 +34,7 @@ from genpulse.webhooks.endpoints import find_delivery, find_webhook, ping, redel
 
 _JSON_PROBLEMS = openapi.problems(400, 413, 415)
 
-router = APIRouter(
-    prefix="/v1/webhooks", tags=["webhooks"], route_class=KeyRoute, responses=openapi.problems(401, 403, 422, 503)
-)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=KeyRoute, responses=openapi.KEY_PROBLEMS)
 
 
 @router.post("", status_code=201, responses=_JSON_PROBLEMS | openapi.problems(409))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genpulse.catalog import Catalog
-from genpulse.errors import AdaptionRequired, InvalidInput
+from genpulse.errors import AdaptionRequired, Forbidden, InvalidInput
 from genpulse.planning.fitting import fit
 from genpulse.planning.inputs import check_input, missing_media
 from genpulse.planning.quoting import quoted
@@ -20,6 +20,7 @@ from genpulse.schemas.catalog import ModelSpec, OperationSpec, Size
 from genpulse.schemas.generations import Adaption, GenerationCreate, StepCreate, media_references
 from genpulse.schemas.plans import Fallback, Plan, PlannedStep
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind, Operation
+from genpulse.schemas.tenants import ALL_MODELS
 
 _UPSCALE = {MediaKind.IMAGE: Operation.IMAGE_UPSCALE, MediaKind.VIDEO: Operation.VIDEO_UPSCALE}
 _MAX_UPSCALES = 2  # two passes of a fourfold upscaler; beyond that nothing real is added
@@ -29,27 +30,36 @@ _NEXT_MODELS = 3  # behind one that the router chose
 __all__ = ["plan_generation", "plan_takeover"]
 
 
-def plan_generation(request: GenerationCreate, catalog: Catalog, *, down: Container[str] = ()) -> Plan:
+def plan_generation(
+    request: GenerationCreate, catalog: Catalog, *, down: Container[str] = (), allowed: Container[str] = ALL_MODELS
+) -> Plan:
     """Plan a request; the router leaves out models of providers that are `down`, as long as there are others.
 
-    Raises UnknownModel, InvalidInput, or AdaptionRequired when `adapt` is off, naming the field.
+    Nothing but `allowed` models is planned with. Raises UnknownModel, InvalidInput, Forbidden for a model that is not
+    allowed, or AdaptionRequired when `adapt` is off, naming the field.
     """
     chain = request.steps is not None
-    planner = _Planner(catalog, adapt=request.adapt, down=down)
+    planner = _Planner(catalog, adapt=request.adapt, down=down, allowed=allowed)
     for index, step in enumerate(request.as_steps()):
         planner.add(step, f"steps.{index}" if chain else "")
     return Plan(steps=quoted(catalog, planner.steps), adaptions=planner.adaptions)
 
 
 def plan_takeover(
-    catalog: Catalog, step: PlannedStep, model_id: str, *, adapt: bool, path: str
+    catalog: Catalog,
+    step: PlannedStep,
+    model_id: str,
+    *,
+    adapt: bool,
+    path: str,
+    allowed: Container[str] = ALL_MODELS,
 ) -> tuple[Fallback, list[Adaption]]:
     """Another model for a step that was planned already, and what it does not do as asked.
 
-    Raises UnknownModel, or InvalidInput where it cannot take the step.
+    Raises UnknownModel, Forbidden, or InvalidInput where it cannot take the step.
     """
-    planner = _Planner(catalog, adapt=adapt)
-    model = catalog.get(model_id, field=path)
+    planner = _Planner(catalog, adapt=adapt, allowed=allowed)
+    model = planner.named(model_id, path)
     return planner.fitted_fallback(step.id, model, step.operation, step.input, step.input, path=path), planner.adaptions
 
 
@@ -58,6 +68,7 @@ class _Planner:
     catalog: Catalog
     adapt: bool
     down: Container[str] = ()
+    allowed: Container[str] = ALL_MODELS
     steps: list[PlannedStep] = field(default_factory=list)
     adaptions: list[Adaption] = field(default_factory=list)
     #: What a step that the caller named came out as: an upscale added behind it takes its place.
@@ -80,7 +91,7 @@ class _Planner:
         size = self._settle_size(given, model, operation, where)
         check_input(given, model, operation, where / "input")
         fallbacks = [
-            self.fitted_fallback(step.id, self.catalog.get(one, field=path), operation, asked, given, path=path)
+            self.fitted_fallback(step.id, self.named(one, path), operation, asked, given, path=path)
             for one, path in ((one, where / f"fallbacks.{index}") for index, one in enumerate(step.fallbacks))
         ]
         if step.model is None and not fallbacks:
@@ -92,10 +103,20 @@ class _Planner:
 
     # -- which model ---------------------------------------------------------------------------------------------
 
+    def named(self, model_id: str, path: str) -> ModelSpec:
+        """A model that the caller names."""
+        if model_id not in self.allowed:
+            raise Forbidden(f"You may not use {model_id}; GET /v1/models lists what you may.", field=path)
+        return self.catalog.get(model_id, field=path)
+
+    def _offering(self, operation: Operation, given: dict[str, Any] | None = None) -> list[ModelSpec]:
+        """What the router may pick, the cheapest first."""
+        return [model for model in self.catalog.offering(operation, given) if model.id in self.allowed]
+
     def _choose(self, step: StepCreate, where: _Path) -> tuple[ModelSpec, Operation]:
         if step.model is None:
             return self._route(step, where)
-        model = self.catalog.get(step.model, field=where / "model")
+        model = self.named(step.model, where / "model")
         if step.operation is None:
             if len(model.operations) > 1:
                 raise InvalidInput(
@@ -164,9 +185,11 @@ class _Planner:
                 field=where / "provider_options",
             )
         given = step.input.given()
-        offers = self.catalog.offering(step.operation, given)
+        offers = self._offering(step.operation, given)
         if not offers and step.operation is Operation.TEXT_TO_VIDEO:
-            offers = self.catalog.offering(Operation.IMAGE_TO_VIDEO, given)
+            offers = self._offering(Operation.IMAGE_TO_VIDEO, given)
+        if not offers and self.catalog.offering(step.operation):
+            raise Forbidden(f"You may use no model that does {step.operation}.", field=where / "operation")
         if not offers:
             raise InvalidInput(f"No model here does {step.operation}.", field=where / "operation")
         fitting = [model for model in offers if _takes_all(model, step)] or offers
@@ -178,7 +201,7 @@ class _Planner:
     ) -> list[Fallback]:
         """What the router would have taken instead, each of another provider than those before it."""
         seen, found = {chosen.provider}, list[Fallback]()
-        for model in self.catalog.offering(operation, asked):
+        for model in self._offering(operation, asked):
             if model.provider in seen or model.provider in self.down or len(found) == _NEXT_MODELS:
                 continue
             if model.price_of(operation) is None and chosen.price_of(operation) is not None:
@@ -194,9 +217,11 @@ class _Planner:
         """Put a text-to-image step before a model that only sets images in motion."""
         if "prompt" not in given:
             raise InvalidInput("text-to-video needs `prompt`: what to make.", field=where / "input.prompt")
-        maker = self.catalog.offering(Operation.TEXT_TO_IMAGE)
+        maker = self._offering(Operation.TEXT_TO_IMAGE)
         if not maker:
-            raise InvalidInput(f"{model.id} starts from an image, and no model here makes one.", field=where / "model")
+            raise InvalidInput(
+                f"{model.id} starts from an image, and no model that you may use makes one.", field=where / "model"
+            )
         takes = maker[0].operations[Operation.TEXT_TO_IMAGE].fields
         still_input = {name: given[name] for name in _PASSED_TO_STILL if name in given and name in takes}
         added = self._free_id(f"{step.id}-image")
@@ -242,7 +267,7 @@ class _Planner:
                 f"Upscaling to {_text(wanted)} works on one output; ask for `count` 1.", field=where / "input.count"
             )
         upscale = _UPSCALE[_kind_of(self._makes(made))]
-        offers = self.catalog.offering(upscale)
+        offers = self._offering(upscale)
         upscaler = next((one for one in offers if "scale" in one.operations[upscale].fields), None)
         if upscaler is None:
             raise InvalidInput(f"{model.id} does not make {_text(wanted)}.", field=where / "input.width")

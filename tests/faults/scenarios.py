@@ -185,6 +185,16 @@ async def _looked(caller: httpx.AsyncClient, path: str) -> None:
         raise Unreachable(str(error)) from error
 
 
+async def counted(scene: Scene) -> None:
+    """The tenant may send so many requests a minute, which is more than it does."""
+    headers = {"Authorization": f"Bearer {scene.stack.admin_key}"}
+    async with httpx.AsyncClient(base_url=scene.stack.api_url, headers=headers) as caller:
+        limits = {"requests_per_minute": 1_000_000}
+        (await caller.patch("/v1/admin/tenants/default", json={"limits": limits})).raise_for_status()
+    scene.arm()
+    await scene.submit(FAKE)
+
+
 async def restarted(scene: Scene) -> None:
     """The worker is killed, starts, and has to find what it needs."""
     scene.arm()
@@ -287,6 +297,7 @@ SCENARIOS = {
     "probing": Scenario(probing),
     "told": Scenario(told, jobs=0),
     "looked at": Scenario(looked_at, jobs=0),
+    "counted": Scenario(counted, jobs=0),
     "restarted": Scenario(restarted, jobs=0),
     "kept up": Scenario(kept_up, jobs=0),
     "parking": Scenario(parking, frozenset({FAILED})),
@@ -330,6 +341,7 @@ PASSED_BY = {
     "engine.run": "on the engine",
     "limits.pause": "throttled",
     "limits.state": "looked at",
+    "limits.take": "counted",
     "providers.cancel": "canceling",
     "providers.find": "lost and found",
     "providers.find_to_cancel": "canceling unheard",

@@ -23,8 +23,9 @@ from api.app import create_app
 from api.services import Services
 from genpulse.assets import Assets
 from genpulse.db import utc_now
+from genpulse.keyring import KeyRing
 from genpulse.links import callback_path
-from genpulse.security import KeyRing, link_signer
+from genpulse.security import link_signer
 from genpulse.settings import DatabaseSettings, Settings, StorageSettings, TemporalSettings
 from genpulse.stack import free_port
 from genpulse.storage import Storage
@@ -88,6 +89,7 @@ async def test_every_route_over_a_database_that_breaks(
     asset = (await api.post("/v1/assets", files={"file": ("a.png", png())})).json()
     ids = {"generation_id": made["id"], "asset_id": asset["id"], "provider": "local", "name": "shapes", "cloud": "fal"}
     ids |= {"webhook_id": f"whk_{'0' * 26}", "delivery_id": f"evt_{'0' * 26}"}
+    ids |= {"key_id": f"key_{'0' * 26}", "tenant_id": "default"}
     monkeypatch.setattr(AsyncSession, "execute", raising(BROKEN[how]))
     monkeypatch.setattr(AsyncSession, "connection", raising(BROKEN[how]))
     broken = 0
@@ -141,7 +143,7 @@ async def test_what_the_services_fail_with(
 
 
 async def test_a_key_that_cannot_be_checked(api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_self: KeyRing, secret: str | None) -> None:
+    async def broken(_self: KeyRing, secret: str | None) -> None:
         raise RuntimeError(f"{secret} {SECRET}")
 
     monkeypatch.setattr(KeyRing, "identify", broken)
