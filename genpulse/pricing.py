@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import ceil, gcd, prod
@@ -14,6 +15,8 @@ from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 MEGAPIXEL = 1024 * 1024
 #: Frames are whole: a clip of five seconds may last 5.04, and is one of five seconds to whoever bills it.
 _SURPLUS_SECONDS = 0.1
+#: Two characters each, to whoever bills speech by the character.
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 OPTION = "options."
 #: In which kinds of output a unit is counted; the others are counted by call.
 COUNTED_IN = {
@@ -30,6 +33,10 @@ class Made(NamedTuple):
     width: int | None = None
     height: int | None = None
     duration: float | None = None
+
+    @property
+    def pixels(self) -> int | None:
+        return None if self.width is None or self.height is None else self.width * self.height
 
 
 def quote(
@@ -51,17 +58,17 @@ def terms(price: Price, operation: OperationSpec, given: Mapping[str, Any], opti
     """What a call with this input and these provider options costs, at most and by what will have come out of it.
 
     At most as many outputs as `count` says, each as long and as large as the input says; where it does not, as the
-    field's default or the model's native size; where that leaves it open, as the model makes them at most. There always
-    is such a bound: the catalogue takes no price without one. What provider options change is counted only where a rate
-    of the price names them.
+    field's default or the model's native size; where that leaves it open, as for a picture that gets the size of
+    another, as the model makes them at most. There always is such a bound: the catalogue takes no price without one.
+    What provider options change is counted only where a rate of the price names them.
     """
-    rate = _rate(price, operation, given, options)
     return Terms(
         unit=price.unit,
-        rate=Rate(credits=rate.credits, first=rate.first),
+        rates=_rates(price, operation, given, options),
         per=price.per,
         added=_images(given) * price.inputs,
         units=_units(price, operation, given),
+        pixels=_pixels(operation, given),
         outputs=_value("count", operation, given) or 1 if price.unit in COUNTED_IN else 1,
         is_fixed=price.unit == "second" and _seconds(operation, given) is not None,
     )
@@ -69,7 +76,7 @@ def terms(price: Price, operation: OperationSpec, given: Mapping[str, Any], opti
 
 def most(terms: Terms) -> int:
     """The most that a call can cost, in credits; rounded up once, at the end."""
-    return _total(terms, [terms.units] * terms.outputs)
+    return _total(terms, [_rate(terms, terms.pixels).of(terms.units)] * terms.outputs)
 
 
 def held_for(quotes: Iterable[Quote]) -> int:
@@ -80,15 +87,16 @@ def held_for(quotes: Iterable[Quote]) -> int:
 def used(terms: Terms, outputs: Sequence[Made]) -> int:
     """What a call has cost, in credits, from what came out of it; never more than the most, and nothing for nothing.
 
-    Images and clips are counted as they came out, at the rate that the input asked for. A clip has the seconds that
-    were asked for, or else its own; an image has its own megapixels. Calls and characters cost the same whatever came
-    out.
+    Images and clips are counted as they came out, at the rate that the input asked for and that their size has. A clip
+    has the seconds that were asked for, or else its own; an image has its own megapixels. Calls and characters cost the
+    same whatever came out.
     """
     if terms.unit not in COUNTED_IN:
-        units = [terms.units] if outputs else []
+        costs = [_rate(terms, terms.pixels).of(terms.units)] if outputs else []
     else:
-        units = [_units_of(one, terms) for one in outputs if one.kind in COUNTED_IN[terms.unit]]
-    return min(_total(terms, units), most(terms))
+        counted = [one for one in outputs if one.kind in COUNTED_IN[terms.unit]]
+        costs = [_rate(terms, one.pixels or terms.pixels).of(_units_of(one, terms)) for one in counted]
+    return min(_total(terms, costs), most(terms))
 
 
 def marked_up(price: Price, markup: Decimal) -> Price:
@@ -112,7 +120,7 @@ def marked_up(price: Price, markup: Decimal) -> Price:
 
 def _total(terms: Terms, outputs: Sequence[int]) -> int:
     """Of all outputs together, with what went in; nothing where nothing came out."""
-    return -(-(sum(map(terms.rate.of, outputs)) + terms.added) // terms.per) if outputs else 0
+    return -(-(sum(outputs) + terms.added) // terms.per) if outputs else 0
 
 
 def _images(given: Mapping[str, Any]) -> int:
@@ -124,7 +132,7 @@ def _units(price: Price, operation: OperationSpec, given: Mapping[str, Any]) -> 
     """How many units each output has, from the input; the most where it does not tell."""
     match price.unit:
         case "character":
-            return len(given.get("prompt") or "")
+            return _characters(given.get("prompt") or "")
         case "second":
             return _seconds(operation, given) or _longest(price, operation)
         case "megapixel":
@@ -133,11 +141,15 @@ def _units(price: Price, operation: OperationSpec, given: Mapping[str, Any]) -> 
     return 1
 
 
+def _characters(prompt: str) -> int:
+    return len(prompt) + len(_IDEOGRAPH.findall(prompt))
+
+
 def _units_of(one: Made, terms: Terms) -> int:
     if terms.unit == "second" and one.duration is not None and not terms.is_fixed:
         return max(ceil(one.duration - _SURPLUS_SECONDS), 1)
-    if terms.unit == "megapixel" and one.width is not None and one.height is not None:
-        return _megapixels(one.width * one.height)
+    if terms.unit == "megapixel" and one.pixels is not None:
+        return _megapixels(one.pixels)
     return terms.units
 
 
@@ -165,7 +177,8 @@ def _pixels(operation: OperationSpec, given: Mapping[str, Any]) -> int | None:
     if operation.sizes is not None:
         rules = operation.sizes
         largest = max(map(prod, rules.sizes)) if rules.sizes else min(rules.max_pixels, rules.max_side**2)
-        return largest if asked or "width" in given or "height" in given else prod(rules.native)
+        of_picture = operation.output is MediaKind.IMAGE and "image" in given and not rules.sizes
+        return largest if asked or of_picture or "width" in given or "height" in given else prod(rules.native)
     if operation.named_sizes:
         asked = asked or {"resolution": operation.named_sizes[0].resolution}
         named = [one for one in operation.named_sizes if asked.items() <= one.words.items()]
@@ -176,12 +189,18 @@ def _pixels(operation: OperationSpec, given: Mapping[str, Any]) -> int | None:
 # -- at which rate --------------------------------------------------------------------------------------------------
 
 
-def _rate(price: Price, operation: OperationSpec, given: Mapping[str, Any], options: Mapping[str, Any]) -> Rate:
+def _rate(terms: Terms, pixels: int | None) -> Rate:
+    return next(rate for rate in terms.rates if rate.fits(pixels))
+
+
+def _rates(price: Price, operation: OperationSpec, given: Mapping[str, Any], options: Mapping[str, Any]) -> list[Rate]:
+    """Those that hold for the call, by the size of what comes out; the last one for any size."""
     named = {name for rate in price.rates for name in rate.when}
     values = {
         name: _option(name, options) if name.startswith(OPTION) else _value(name, operation, given) for name in named
     }
-    return price.rate(values, _pixels(operation, given))
+    holding = [rate.model_copy(update={"when": {}}) for rate in price.rates if rate.holds(values)]
+    return [*holding, Rate(credits=price.credits, first=price.first)]
 
 
 def _value(name: str, operation: OperationSpec, given: Mapping[str, Any]) -> Any:

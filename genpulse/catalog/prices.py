@@ -57,8 +57,9 @@ def _repriced(model: ModelSpec, price: Price | None, own: Mapping[Operation, Pri
 
 def _stated(model: ModelSpec) -> Iterator[tuple[str, Price, list[OperationSpec]]]:
     """Each price of a model, in words, and the operations that it is of."""
-    if model.price is not None:
-        yield f"the price of {model.id}", model.price, [one for one in model.operations.values() if one.price is None]
+    others = [one for one in model.operations.values() if one.price is None]
+    if model.price is not None and others:
+        yield f"the price of {model.id}", model.price, others
     for name, operation in model.operations.items():
         if operation.price is not None:
             yield f"the price of {model.id} for {name}", operation.price, [operation]

@@ -137,11 +137,13 @@ class Rate(Frozen):
     credits: int = Field(ge=0)
     first: int | None = Field(None, ge=0)
 
-    def applies(self, values: Mapping[str, Any], pixels: int | None) -> bool:
-        """Whether a call with these values costs this; of an output of unknown size it is not known to be small."""
-        if self.max_pixels is not None and (pixels is None or pixels > self.max_pixels):
-            return False
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether it is that of a call with these values."""
         return all(_is(values.get(name), wanted) for name, wanted in self.when.items())
+
+    def fits(self, pixels: int | None) -> bool:
+        """Whether it is that of an output of this size; of one of unknown size it is not known that it is small."""
+        return self.max_pixels is None or (pixels is not None and pixels <= self.max_pixels)
 
     def of(self, units: int) -> int:
         """What an output of so many units costs."""
@@ -164,15 +166,6 @@ class Price(Frozen):
     rates: tuple[Rate, ...] = ()
     inputs: int = Field(0, ge=0)
     at_most: int | None = Field(None, ge=1)
-
-    def rate(self, values: Mapping[str, Any], pixels: int | None = None) -> Rate:
-        """What a unit costs with these values of input and options."""
-        applying = (rate for rate in self.rates if rate.applies(values, pixels))
-        return next(applying, Rate(credits=self.credits, first=self.first))
-
-    def per_unit(self, given: Mapping[str, Any]) -> float:
-        """Credits for one unit with this input."""
-        return self.rate(given).credits / self.per
 
 
 def _is(value: Any, wanted: JsonValue) -> bool:

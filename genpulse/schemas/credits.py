@@ -19,15 +19,17 @@ TransactionKind = Literal["grant", "hold", "capture", "release", "refund", "adju
 class Terms(BaseModel):
     """What one call costs, worked out from the price and its input: enough to bill it by, whatever prices are then.
 
-    At most `outputs` of so many `units` each come out, at this `rate` for `per` units; `added` is what goes in.
-    `is_fixed` where it is billed as asked for, however long what comes out is.
+    At most `outputs` of so many `units` each come out, of so many `pixels` where that is known. Each costs what the
+    first of the `rates` that fits its size says, for `per` units; `added` is what goes in. `is_fixed` where it is
+    billed as asked for, however long what comes out is.
     """
 
     unit: PriceUnit
-    rate: Rate
+    rates: list[Rate]
     per: int
     added: int
     units: int
+    pixels: int | None
     outputs: int
     is_fixed: bool
 

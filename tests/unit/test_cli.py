@@ -84,6 +84,17 @@ def test_version() -> None:
             {"GENPULSE_SECURITY__ADMIN_KEY": "short"},
             "genpulse: GENPULSE_SECURITY__ADMIN_KEY needs 32 characters",
         ),
+        (
+            ["migrate"],
+            {"GENPULSE_CREDITS__PRICES": '{"kling/kling-9": {"unit": "call", "credits": 1}}'},
+            "genpulse: GENPULSE_CREDITS__PRICES has prices of what there is not: kling/kling-9.",
+        ),
+        (
+            ["migrate"],
+            {"GENPULSE_CREDITS__PRICES": '{"kling/avatar": {"unit": "second", "credits": 1}}'},
+            "genpulse: The price of kling/avatar for image-to-video needs `at_most`",
+        ),
+        (["migrate"], {"GENPULSE_CREDITS__MARKUP": "-1"}, "GENPULSE_CREDITS__MARKUP: Input should be greater than or"),
         (["generate", "x", "--input", "seed"], {}, "--input 'seed' is not of the form KEY=VALUE"),
         (["generate", "x", "--image", "/no/such.png"], {}, "/no/such.png cannot be read: No such file or directory"),
         (["generate", "x", "--out", "/dev/null/x"], {}, "/dev/null/x cannot be used as a folder: Not a directory"),

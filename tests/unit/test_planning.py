@@ -12,6 +12,7 @@ from genpulse.catalog import Catalog, engine_models, load_catalog, public_model
 from genpulse.errors import AdaptionRequired, InvalidInput, UnknownModel
 from genpulse.planning import plan_generation
 from genpulse.planning.fitting import fit
+from genpulse.pricing import most, terms
 from genpulse.schemas.catalog import EngineModel, Size
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.plans import Plan
@@ -252,8 +253,10 @@ def test_a_fallback_may_make_the_size_that_is_enlarged_afterwards(catalog: Catal
 def test_the_router_takes_the_cheapest_and_has_the_next_ones_ready(clouds: Catalog) -> None:
     (step,) = plan(clouds, operation="text-to-image", input={"prompt": "a red circle", "seed": 7}).steps
     offers = clouds.offering(Operation.TEXT_TO_IMAGE)
-    prices = [model.price.credits for model in offers if model.price]
-    assert prices == sorted(prices)
+    operations = [(one.price_of(Operation.TEXT_TO_IMAGE), one.operations[Operation.TEXT_TO_IMAGE]) for one in offers]
+    costs = [most(terms(price, operation, {}, {})) for price, operation in operations if price]
+    assert costs == sorted(costs)
+    assert costs, "some have a price"
     assert step.model == offers[0].id
     providers = [one.model.partition("/")[0] for one in step.fallbacks]
     assert providers == ["replicate"], "kling takes no seed, and one model of a provider is enough"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from genpulse.schemas.catalog import FieldSpec, ModelSpec, NamedSize, OperationS
 from genpulse.schemas.states import MediaKind, Operation
 from genpulse.settings import CreditSettings
 
+ROOT = Path(__file__).parents[2]
 IMAGE, VIDEO, AUDIO = MediaKind
 
 
@@ -85,7 +88,9 @@ ASSET = {"asset": "ast_1"}
         (FLUX, PICTURES, {}, {}, 30),
         (FLUX, PICTURES, SIZE, {}, 45),
         (FLUX, PICTURES, {"count": 2} | SIZE, {}, 90),
-        (FLUX, PICTURES, {"image": ASSET, "reference_images": [ASSET] * 3}, {}, 90),
+        (FLUX, PICTURES, {"reference_images": [ASSET] * 3}, {}, 75),
+        (FLUX, PICTURES, {"image": ASSET, "reference_images": [ASSET] * 3}, {}, 75 + 60),
+        (FLUX, PICTURES, {"image": ASSET} | SIZE, {}, 60),
         (BY_RESOLUTION, CLIPS, {}, {}, 5 * 42),
         (BY_RESOLUTION, CLIPS, {"duration": 10, "resolution": "1080p"}, {}, 700),
         (BY_RESOLUTION, CLIPS, {"duration": 2.5}, {}, 3 * 42),
@@ -98,6 +103,7 @@ ASSET = {"asset": "ast_1"}
         (price("megapixel", 10, at_most=16), EDITS, {"video": ASSET}, {}, 160),
         (price("character", 60, per=1000), SPEECH, {"prompt": "x" * 50}, {}, 3),
         (price("character", 60, per=1000), SPEECH, {"prompt": "x" * 51}, {}, 4),
+        (price("character", 60, per=1000), SPEECH, {"prompt": "好" * 25 + "ü、"}, {}, 4),
         (price("character", 60, per=1000), SPEECH, {}, {}, 0),
     ],
 )
@@ -115,6 +121,10 @@ def test_at_most(
         (price("image", 3), PICTURES, {"count": 1}, [image()] * 2, 3),
         (FLUX, PICTURES, {"image": ASSET} | SIZE, [image(1024, 1024)], 45),
         (FLUX, PICTURES, SIZE, [Made(IMAGE)], 45),
+        (FLUX, PICTURES, {"image": ASSET}, [image()], 45),
+        (BY_SIZE, PICTURES, {"image": ASSET}, [image()], 45),
+        (BY_SIZE, PICTURES, {"image": ASSET}, [image(2048, 2048)], 90),
+        (BY_SIZE, PICTURES, {"image": ASSET}, [Made(IMAGE)], 90),
         (price("call", 7), CLIPS, {}, [clip(5), clip(5)], 7),
         (price("call", 7), CLIPS, {}, [], 0),
         (BY_RESOLUTION, CLIPS, {"duration": 5}, [clip(5.04)], 210),
@@ -279,6 +289,23 @@ def test_every_price_of_the_catalogue_fits_its_model() -> None:
         check(one)
 
 
+def test_the_models_without_a_price_are_listed() -> None:
+    """Where this fails: what it expected is the end of the document as it has to be."""
+    listed = (ROOT / "docs" / "pricing.md").read_text().partition("are in brackets.\n\n")[2]
+    assert listed.splitlines() == _without_price()
+
+
+def _without_price() -> list[str]:
+    by_provider = dict[str, list[str]]()
+    for model in cloud_models():
+        lacking = [name for name in model.operations if model.price_of(name) is None]
+        if lacking and model.retires_at is None:
+            only = "" if len(lacking) == len(model.operations) else f" ({', '.join(lacking)})"
+            by_provider.setdefault(model.provider, []).append(f"`{model.name}`{only}")
+    entries = [f"- {provider}: {', '.join(names)}" for provider, names in sorted(by_provider.items())]
+    return [line for entry in entries for line in wrap(entry, 132, subsequent_indent="  ", break_on_hyphens=False)]
+
+
 def test_prices_of_the_settings_go_in_place_of_the_catalogue() -> None:
     mine, edits = price("call", 1), price("call", 2)
     prices = {"kling/kling-3.0-omni": mine, "kling/kling-3.0-omni:video-to-video": edits}
@@ -288,14 +315,19 @@ def test_prices_of_the_settings_go_in_place_of_the_catalogue() -> None:
 
 
 def test_a_model_without_a_price_is_given_one() -> None:
-    operation = Operation.VIDEO_TO_VIDEO
-    mine = {f"kling/kling-2.6-motion-control:{operation}": price("second", 5, at_most=30)}
+    mine = {"kling/effects": price("call", 5)}
+    assert load_catalog({}, ["kling"]).get("kling/effects").price is None
     assert (
-        load_catalog({}, ["kling"], CreditSettings(prices=mine))
-        .get("kling/kling-2.6-motion-control")
-        .price_of(operation)
+        load_catalog({}, ["kling"], CreditSettings(prices=mine)).get("kling/effects").price_of(Operation.IMAGE_TO_VIDEO)
         is not None
     )
+
+
+def test_a_price_of_all_its_operations_leaves_none_to_that_of_the_model() -> None:
+    name = "kling/kling-2.6-motion-control"
+    mine = {f"{name}:{Operation.VIDEO_TO_VIDEO}": price("second", 5, at_most=30)}
+    found = load_catalog({}, ["kling"], CreditSettings(prices=mine)).get(name).price_of(Operation.VIDEO_TO_VIDEO)
+    assert found is not None and found.credits == 5
 
 
 def test_a_price_of_a_cloud_without_an_account_is_no_mistake() -> None:

@@ -34,6 +34,7 @@ from genpulse.errors import (
     UnknownModel,
 )
 from genpulse.planning import plan_generation
+from genpulse.pricing import most, terms
 from genpulse.providers.base import Credentials, Finished, Job, Media, ModelCall, Pending
 from genpulse.providers.signatures import SignedAuth, VolcengineSigner
 from genpulse.providers.volcengine import Volcengine, ark
@@ -257,9 +258,11 @@ async def test_what_is_done_to_a_video_is_said(world: World[Volcengine], files: 
     ],
 )
 def test_a_second_costs_what_its_tokens_cost(model: str, given: dict[str, Any], cost: int) -> None:
-    price = SPECS[model].price
+    operation = Operation.TEXT_TO_VIDEO
+    price = SPECS[model].price_of(operation)
     assert price is not None
-    assert price.per_unit(given) == cost
+    asked = {"duration": 5, **given}
+    assert most(terms(price, SPECS[model].operations[operation], asked, {})) == 5 * cost
 
 
 async def test_references_may_be_pictures_sound_and_a_video(world: World[Volcengine], files: Files) -> None:
