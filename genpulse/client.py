@@ -19,9 +19,11 @@ from pydantic import ValidationError
 from genpulse.errors import GenPulseError
 from genpulse.schemas.assets import Asset
 from genpulse.schemas.catalog import Model
+from genpulse.schemas.credits import Credits, Transaction
 from genpulse.schemas.deadletters import Bulk
 from genpulse.schemas.generations import Generation
 from genpulse.schemas.pages import Page, Problem
+from genpulse.schemas.usage import Usage
 from genpulse.schemas.webhooks import MAX_WEBHOOKS, Delivery, Webhook, WebhookWithSecret
 
 _TIMEOUT = httpx.Timeout(30, connect=5)
@@ -151,6 +153,26 @@ class Client:
         """Have an event sent again."""
         path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"
         return Delivery.model_validate(await self._call("POST", path))
+
+    async def credits(self, tenant: str | None = None) -> Credits:
+        """The balance of the key's tenant, or of another one."""
+        path = f"/v1/admin/tenants/{tenant}/credits" if tenant else "/v1/credits"
+        return Credits.model_validate(await self._call("GET", path))
+
+    async def transactions(self, *, limit: int = 20, **filters: str | None) -> list[Transaction]:
+        """The newest lines of the ledger."""
+        answer = await self._call("GET", "/v1/credits/ledger", params={"limit": limit, **_given(**filters)})
+        return Page[Transaction].model_validate(answer).data
+
+    async def usage(self, by: str) -> Usage:
+        """What credits were spent on."""
+        return Usage.model_validate(await self._call("GET", "/v1/usage", params={"by": by}))
+
+    async def change_credits(self, tenant: str, *, key: str | None = None, **values: Any) -> Transaction:
+        """Change a tenant's balance, as `CreditChange` has it; with the same key once."""
+        headers = {"Idempotency-Key": key} if key else {}
+        body, path = _given(**values), f"/v1/admin/tenants/{tenant}/credits"
+        return Transaction.model_validate(await self._call("POST", path, json=body, headers=headers))
 
     async def models(self) -> list[Model]:
         """The catalogue, all pages of it."""

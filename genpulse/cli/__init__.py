@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,10 +32,12 @@ app = typer.Typer(
 )
 jobs = typer.Typer(help="List, show, cancel and watch generations.", no_args_is_help=True)
 webhooks = typer.Typer(help="Have events sent to a URL, and see what became of them.", no_args_is_help=True)
+credits_ = typer.Typer(help="What you have, where it went, and adding to it.", no_args_is_help=True)
 _SERVERS, _CALLS = "Run GenPulse", "Use GenPulse"
 
 app.add_typer(jobs, name="jobs", rich_help_panel=_CALLS)
 app.add_typer(webhooks, name="webhooks", rich_help_panel=_CALLS)
+app.add_typer(credits_, name="credits", rich_help_panel=_CALLS)
 
 DataDirOption = Annotated[
     Path, typer.Option("--data-dir", envvar="GENPULSE_DATA_DIR", help="Folder of the stack's state.")
@@ -440,3 +443,100 @@ def _wanted(ids: list[str] | None, *, everything: bool, **filters: str | None) -
 
     given = {name: value for name, value in filters.items() if value is not None}
     return Wanted(ids=ids or [], filters=given, everything=everything)
+
+
+TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant, `ten_…` or `default`.")]
+
+
+@credits_.command("show")
+@_talking
+def show_credits(
+    connection: Connection,
+    *,
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant; for administrators.", show_default=False)] = None,
+) -> Running:
+    """What is available, what is held, and what expires."""
+    from genpulse.cli.credits import show
+
+    return show(connection, tenant)
+
+
+@credits_.command("ledger")
+@_talking
+def list_transactions(
+    connection: Connection,
+    *,
+    kind: Annotated[str | None, typer.Option(help="grant, hold, capture, release …", show_default=False)] = None,
+    generation: Annotated[str | None, typer.Option(help="Those of this generation.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
+) -> Running:
+    """Every change of the balance, newest first."""
+    from genpulse.cli.credits import show_ledger
+
+    return show_ledger(connection, limit=limit, kind=kind, generation=generation)
+
+
+@credits_.command("usage")
+@_talking
+def show_usage(
+    connection: Connection,
+    *,
+    by: Annotated[str, typer.Option(help="day, model, provider, key; several with commas.")] = "day",
+) -> Running:
+    """What credits were spent on."""
+    from genpulse.cli.credits import show_usage as show
+
+    return show(connection, by)
+
+
+@credits_.command("grant")
+@_talking
+def grant_credits(
+    connection: Connection,
+    tenant: TenantArgument,
+    amount: Annotated[int, typer.Argument(min=1, help="Credits.")],
+    *,
+    note: Annotated[str, typer.Option(help="What for.", show_default=False)] = "",
+    expires: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC) on which they expire.", show_default=False)
+    ] = None,
+    once: Annotated[
+        str | None, typer.Option(help="A key, such as an invoice's: with the same it happens once.", show_default=False)
+    ] = None,
+) -> Running:
+    """Give a tenant credits; for administrators."""
+    from genpulse.cli.credits import change
+
+    until = expires.replace(tzinfo=UTC).isoformat() if expires else None
+    return change(connection, tenant, "grant", amount=amount, note=note, expires_at=until, once=once)
+
+
+@credits_.command("refund")
+@_talking
+def refund_credits(
+    connection: Connection,
+    tenant: TenantArgument,
+    generation: GenerationArgument,
+    amount: Annotated[int, typer.Argument(min=1, help="Credits.")],
+    *,
+    note: Annotated[str, typer.Option(help="Why.", show_default=False)] = "",
+) -> Running:
+    """Give back what a generation has cost; for administrators."""
+    from genpulse.cli.credits import change
+
+    return change(connection, tenant, "refund", amount=amount, generation_id=generation, note=note)
+
+
+@credits_.command("adjust")
+@_talking
+def adjust_credits(
+    connection: Connection,
+    tenant: TenantArgument,
+    amount: Annotated[int, typer.Option("--by", help="Credits; below zero to take some away.")],
+    *,
+    note: Annotated[str, typer.Option(help="Why.", show_default=False)] = "",
+) -> Running:
+    """Correct a balance; for administrators."""
+    from genpulse.cli.credits import change
+
+    return change(connection, tenant, "adjust", amount=amount, note=note)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from genpulse.catalog import engine_models, load_catalog
+from genpulse.catalog.clouds import CLOUDS
+from genpulse.schemas.catalog import ModelSpec
 from tests.matrix import FAMILIES
 
 #: What the callers ask for besides the clouds: steps on this machine alone, and a cloud with another one behind it.
@@ -42,6 +45,23 @@ _FAULTS: list[dict[str, Any]] = [
     {"type": "lost_answer", "share": 0.01},
     {"type": "duplicated_callbacks", "share": 0.01},
 ]
+
+
+#: More than all of it can cost, and a balance all the same: what is held has to be there.
+CREDITS = 100_000_000
+PRICE = {"unit": "call", "credits": 7}
+
+
+def unpriced_models() -> list[str]:
+    """Those that are asked for and have no price in the catalogue."""
+    catalog = load_catalog(engine_models({}), CLOUDS)
+    steps = [step for request in _REQUESTS for step in request.get("steps", [request])]
+    asked = {name for step in steps for name in (step["model"], *step.get("fallbacks", []))}
+    return sorted(name for name in asked if not _has_price(catalog.get(name)))
+
+
+def _has_price(model: ModelSpec) -> bool:
+    return all(model.price_of(operation) for operation in model.operations)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,10 @@ def _rows(storm: Storm) -> list[tuple[str, str]]:
         ("away, longest s", ", ".join(f"{name} {max(away):.1f}" for name, away in sorted(killed.away.items()))),
         ("calls to clouds; struck by", f"{verdict.cloud_calls}; {_counts(verdict.faults)}"),
         ("jobs at clouds; attempts; paid twice", f"{verdict.jobs}; {verdict.attempts}; {verdict.paid_twice}"),
+        (
+            "credits captured; holds stranded; charged twice",
+            f"{verdict.captured:,}; {verdict.stranded}; {verdict.charged_twice}",
+        ),
         ("invariants that hold", f"{held} of {len(verdict.invariants)}"),
         ("requests of callers that got an answer", f"{seen.answers.total():,}"),
         (

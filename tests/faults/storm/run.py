@@ -12,7 +12,7 @@ from genpulse.stack import EmbeddedStack
 from tests.faults.storm import kills, world
 from tests.faults.storm.callers import Callers, Seen
 from tests.faults.storm.kills import Killed
-from tests.faults.storm.plan import Plan
+from tests.faults.storm.plan import CREDITS, Plan
 from tests.faults.storm.verdict import Verdict, judge
 
 
@@ -33,6 +33,7 @@ async def storm(plan: Plan) -> Storm:
     """Start the world, let callers ask and servers die, and judge what is left."""
     async with world.running(plan) as running:
         await _set_faults(running.stack, plan)
+        await _give_credits(running.stack)
         callers = Callers(running.stack.api_url, running.stack.admin_key, plan)
         started = time.monotonic()
         killed, complaint = Killed(), None
@@ -55,6 +56,14 @@ async def storm(plan: Plan) -> Storm:
             seconds=over - started,
             settled_after=max(0.0, over - killed.over_at),
         )
+
+
+async def _give_credits(stack: EmbeddedStack) -> None:
+    """From here on nothing is free."""
+    headers = {"Authorization": f"Bearer {stack.admin_key}"}
+    async with httpx.AsyncClient(base_url=stack.api_url, headers=headers) as api:
+        granted = await api.post("/v1/admin/tenants/default/credits", json={"amount": CREDITS})
+        granted.raise_for_status()
 
 
 async def _set_faults(stack: EmbeddedStack, plan: Plan) -> None:

@@ -37,6 +37,11 @@ class Verdict:
     jobs: int = 0
     paid_twice: int = 0
     attempts: int = 0
+    captured: int = 0
+    """Credits, of all generations."""
+    stranded: int = 0
+    """Holds that nobody will resolve."""
+    charged_twice: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     cloud_calls: int = 0
     invariants: list[Finding] = field(default_factory=list)
@@ -52,6 +57,7 @@ async def judge(plan: Plan, world: World, seen: Seen) -> Verdict:
         await _judge_generations(verdict, database, plan, seen)
         await _judge_jobs(verdict, database, world, plan)
         await _judge_workflows(verdict, database, world)
+        await _judge_credits(verdict, database)
     finally:
         await database.close()
     verdict.invariants = [finding async for finding in check_stored(world.settings)]
@@ -127,6 +133,32 @@ async def _judge_jobs(verdict: Verdict, database: asyncpg.Connection, world: Wor
 _ATTEMPTS = """
     SELECT generation.idempotency_key, attempt.provider, attempt.status, attempt.sent_at
     FROM attempt JOIN generation ON generation.id = attempt.generation_id
+"""
+
+
+async def _judge_credits(verdict: Verdict, database: asyncpg.Connection) -> None:
+    """What is held is what waits for a person, and each of the others was settled once."""
+    rows = await database.fetch(_SETTLEMENTS)
+    stranded = [row["id"] for row in rows if row["open"] and row["status"] in _FINAL]
+    twice = [row["id"] for row in rows if row["settled"] > 1 or (row["settled"] and row["captured"] != row["charged"])]
+    early = [row["id"] for row in rows if row["settled"] and row["status"] not in _FINAL]
+    verdict.captured = sum(row["captured"] for row in rows)
+    verdict.stranded, verdict.charged_twice = len(stranded), len(twice)
+    verdict.complaints += _each("has ended, and its credits are held for ever", stranded)
+    verdict.complaints += _each("was not charged what it has cost", twice)
+    verdict.complaints += _each("was settled and has not ended", early)
+    if not verdict.captured:
+        verdict.complaints.append("Nothing was charged for anything")
+
+
+_SETTLEMENTS = """
+    SELECT generation.id, generation.status,
+        coalesce(sum(line.held), 0)::bigint <> 0 AS open,
+        count(*) FILTER (WHERE line.kind IN ('capture', 'release')) AS settled,
+        coalesce(sum(line.spent), 0)::bigint AS captured,
+        (SELECT sum(step.charged) FROM generation_step step WHERE step.generation_id = generation.id)::bigint AS charged
+    FROM generation LEFT JOIN credit_transaction line ON line.generation_id = generation.id
+    GROUP BY generation.id, generation.status
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import tempfile
@@ -26,7 +27,7 @@ from genpulse.schemas.queues import WORKFLOW_QUEUE
 from genpulse.settings import DatabaseSettings, Settings, StorageSettings
 from genpulse.stack import EmbeddedStack, Ports, embedded_stack
 from genpulse.stack.ports import free_ports
-from tests.faults.storm.plan import Plan
+from tests.faults.storm.plan import Plan, unpriced_models
 from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.s3 import S3Server, s3_server
 from tests.servers.valkey import ValkeyServer, valkey_server
@@ -202,5 +203,7 @@ def _environment(api: int, database: str, valkey: ValkeyServer, store: S3Server)
         "GENPULSE_STORAGE__ACCESS_KEY": store.access_key,
         "GENPULSE_STORAGE__SECRET_KEY": store.secret_key,
         "GENPULSE_SERVER__PUBLIC_URL": f"http://127.0.0.1:{api}",
+        # All of it has to be paid for, so all of it needs a price.
+        "GENPULSE_CREDITS__PRICES": json.dumps(dict.fromkeys(unpriced_models(), PRICE)),
         "GENPULSE_TELEMETRY__LOG_LEVEL": "warning",
     }
