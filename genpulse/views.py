@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ class Parts:
     steps: Sequence[StepRow]
     attempts: Sequence[AttemptRow] = ()
     outputs: Sequence[AssetRow] = ()
+    queue_position: int | None = None
 
 
 async def find_generation(session: AsyncSession, tenant_id: str, generation_id: str) -> tuple[GenerationRow, Parts]:
@@ -34,7 +35,10 @@ async def find_generation(session: AsyncSession, tenant_id: str, generation_id: 
     row = await generations.get(session, tenant_id, generation_id)
     if row is None:
         raise NotFound(f"There is no generation {generation_id}.")
-    return row, (await load_parts(session, [generation_id]))[generation_id]
+    parts = (await load_parts(session, [generation_id]))[generation_id]
+    if row.status is GenerationStatus.QUEUED and row.admitted_at is None:
+        parts = replace(parts, queue_position=1 + await generations.count_ahead(session, row))
+    return row, parts
 
 
 async def load_parts(session: AsyncSession, generation_ids: Sequence[str]) -> dict[str, Parts]:
@@ -67,7 +71,7 @@ class Views:
             operation=row.operation,
             model=row.model,
             progress=row.progress,
-            queue_position=None,
+            queue_position=parts.queue_position,
             steps=chain,
             adaptions=[Adaption.model_validate(one) for one in row.adaptions],
             outputs=chain[-1].outputs,

@@ -30,7 +30,8 @@ _IS_WAITING = and_(
     _GENERATION.c.admitted_at.is_(None),
     _GENERATION.c.cancel_requested_at.is_(None),
 )
-_URGENCY = case((_GENERATION.c.priority == Priority.HIGH, 0), (_GENERATION.c.priority == Priority.NORMAL, 1), else_=2)
+_URGENCIES = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+_URGENCY = case(*((_GENERATION.c.priority == priority, rank) for priority, rank in _URGENCIES.items()))
 #: What webhooks are told of a change comes back with the change itself: no reading, which would cost all generations.
 _TOLD = [_GENERATION.c[name] for name in ("tenant_id", "version", "operation", "model", "error", "labels")]
 _MOST_TEXT = 500  # of an error, in an event
@@ -243,6 +244,14 @@ async def admit(session: AsyncSession, tenant_id: str, *, limit: int) -> int:
     if ids:
         await _stamp(session, ids, "admitted_at")
     return len(ids)
+
+
+async def count_ahead(session: AsyncSession, row: GenerationRow) -> int:
+    """How many of the tenant's begin before one that waits."""
+    urgency = _URGENCIES[row.priority]
+    is_before = or_(urgency > _URGENCY, and_(urgency == _URGENCY, _GENERATION.c.id < row.id))
+    query = select(func.count()).where(_GENERATION.c.tenant_id == row.tenant_id, _IS_WAITING, is_before)
+    return (await session.execute(query)).scalar_one()
 
 
 async def admit_overdue(session: AsyncSession, *, limit: int) -> int:

@@ -28,7 +28,7 @@ class Made:
 
 async def make_tenant(api: httpx.AsyncClient, **values: Any) -> str:
     """A new tenant; `api` has the admin key."""
-    answer = await api.post("/v1/admin/tenants", json={"name": "acme"} | values)
+    answer = await api.post("/v1/admin/tenants", json={"name": "acme", "credits": 1000} | values)
     assert answer.status_code == 201, answer.text
     tenant_id: str = answer.json()["id"]
     return tenant_id

@@ -231,6 +231,8 @@ async def test_only_so_many_are_under_way_and_the_others_follow_in_turn(
     bodies = [SHAPE, SHAPE, SHAPE | {"priority": "low"}, SHAPE, SHAPE | {"priority": "high"}]
     ids = [(await submit(api, body))["id"] for body in bodies]
     assert await admitted(services, *ids) == [True, True, False, False, False]
+    positions = [(await api.get(f"/v1/generations/{one}")).json()["queue_position"] for one in ids]
+    assert positions == [None, None, 3, 2, 1]
     await run(ids[0]).succeed()
     assert await admitted(services, *ids[2:]) == [False, False, True]
     await run(ids[1]).end("failed", FAULT)

@@ -26,7 +26,7 @@ from genpulse.deadletters import decide, discarding, retrying
 from genpulse.dispatch import Dispatcher
 from genpulse.doctor.running import check_running
 from genpulse.errors import InvalidInput, InvariantBroken, OutOfMemory
-from genpulse.models import AttemptRow, EventRow, GenerationRow, metadata
+from genpulse.models import AttemptRow, CreditAccountRow, CreditTransactionRow, EventRow, GenerationRow, metadata
 from genpulse.records import Records
 from genpulse.repositories import steps, upkeep
 from genpulse.runs import Fate, ask, open_runs
@@ -387,6 +387,8 @@ async def test_a_success_of_which_the_database_knows_every_step_is_one(works: Pl
         await session.execute(delete(EventRow).where(*last_two))
         undone = {"status": S.RUNNING, "version": done.version - 2, "finished_at": None}
         await session.execute(update(GenerationRow).values(undone))
+        await session.execute(delete(CreditTransactionRow).where(col(CreditTransactionRow.kind) == "capture"))
+        await session.execute(update(CreditAccountRow).values(held=1, spent=0, version=1))
     assert (await works.reconciler.rows()).counts == {"looked_at": 1, "succeeded": 1}
     assert (await works.row(generation_id)).version == done.version
 

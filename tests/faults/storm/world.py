@@ -27,7 +27,7 @@ from genpulse.schemas.queues import WORKFLOW_QUEUE
 from genpulse.settings import DatabaseSettings, Settings, StorageSettings
 from genpulse.stack import EmbeddedStack, Ports, embedded_stack
 from genpulse.stack.ports import free_ports
-from tests.faults.storm.plan import Plan, unpriced_models
+from tests.faults.storm.plan import PRICE, Plan, unpriced_models
 from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.s3 import S3Server, s3_server
 from tests.servers.valkey import ValkeyServer, valkey_server
