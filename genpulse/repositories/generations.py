@@ -249,7 +249,7 @@ async def admit(session: AsyncSession, tenant_id: str, *, limit: int) -> int:
 async def count_ahead(session: AsyncSession, row: GenerationRow) -> int:
     """How many of the tenant's begin before one that waits."""
     urgency = _URGENCIES[row.priority]
-    is_before = or_(urgency > _URGENCY, and_(urgency == _URGENCY, _GENERATION.c.id < row.id))
+    is_before = or_(urgency > _URGENCY, and_(_URGENCY.in_([urgency]), _GENERATION.c.id < row.id))
     query = select(func.count()).where(_GENERATION.c.tenant_id == row.tenant_id, _IS_WAITING, is_before)
     return (await session.execute(query)).scalar_one()
 

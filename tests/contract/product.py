@@ -94,6 +94,7 @@ class Product:
         with httpx.Client(base_url=self.url, headers=AUTH, timeout=30) as client:
             for _ in range(3):
                 self.known.learn(client.post("/v1/assets", files={"file": ("a.png", png())}).raise_for_status().json())
+                self.known.learn(client.post("/v1/keys", json={"scopes": ["read"]}).raise_for_status().json())
                 made = client.post("/v1/webhooks", json={"url": RECEIVER})
                 if made.status_code != httpx.codes.CONFLICT:  # as many as there may be
                     self.known.learn(made.raise_for_status().json())
@@ -165,6 +166,8 @@ def _plant(client: httpx.Client) -> Known:
             "ast": [picture, *outputs[still], *outputs[video]],
             "whk": [webhook],
             "evt": events,
+            "ten": [client.post("/v1/admin/tenants", json={"name": "acme"}).raise_for_status().json()["id"]],
+            "key": [client.post("/v1/keys", json={"scopes": ["read"]}).raise_for_status().json()["id"]],
         },
     )
 

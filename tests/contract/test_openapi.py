@@ -117,9 +117,28 @@ def _payloads(_chance: Random, _product: Product, _drawn: dict[str, Any]) -> dic
     return {"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "InRleHQi"}]}
 
 
+def _key(_chance: Random, _product: Product, drawn: dict[str, Any]) -> dict[str, Any]:
+    return {"name": drawn.get("name", ""), "scopes": ["read"]}
+
+
+def _tenant(chance: Random, _product: Product, drawn: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "acme", "weight": chance.uniform(0.1, 10)} | {k: v for k, v in drawn.items() if k == "limits"}
+
+
+def _credits(chance: Random, _product: Product, drawn: dict[str, Any]) -> dict[str, Any]:
+    return {"amount": chance.randint(1, 1000), "note": drawn.get("note", "")}
+
+
 BODIES: dict[str, Callable[[Random, Product, dict[str, Any]], dict[str, Any]]] = {
     "create_generation": _generation,
     "create_batch": _batch,
+    "estimate_generation": _generation,
+    "create_key": _key,
+    "rotate_key": _rotation,
+    "add_tenant": _tenant,
+    "update_tenant": _tenant,
+    "create_tenant_key": _key,
+    "change_tenant_credits": _credits,
     "upload_asset": _upload,
     "retry_generation": _retry,
     "retry_generations": _bulk,
@@ -168,6 +187,8 @@ def _existing(parameter: dict[str, Any], case: schemathesis.Case, known: Known, 
         return chance.choice(known.dead)
     if case.path.endswith("/cancel"):
         return chance.choice([*known.waiting, *known.planted[prefix]])
+    if case.method == "DELETE" or (prefix == "key" and case.path.endswith("/rotate")):
+        return known.take(prefix)
     # A stream of what has ended ends too; a delivery is one of its own webhook; and webhooks that are there get events.
     if (
         _is_stream(case.operation.definition.raw)
@@ -175,8 +196,6 @@ def _existing(parameter: dict[str, Any], case: schemathesis.Case, known: Known, 
         or "/deliveries" in case.path
     ):
         return chance.choice(known.planted[prefix])
-    if case.method == "DELETE":
-        return known.take(prefix)
     return chance.choice([*known.planted.get(prefix, ()), *known.found.get(prefix, ())] or [None])
 
 
@@ -203,7 +222,7 @@ async def statuses(request: pytest.FixtureRequest, product: Product) -> AsyncIte
     """How often an operation answered with each status. It has to have worked, or nothing was put to the test."""
     if "retry" in request.node.name or "discard" in request.node.name:
         await product.plant_dead_letters(8)
-    if "[DELETE" in request.node.name:
+    if "[DELETE" in request.node.name or "keys/{key_id}/rotate" in request.node.name:
         product.plant_expendable()
     seen: Counter[int] = Counter()
     yield seen
