@@ -107,7 +107,7 @@ async def delete_webhook(webhook_id: WebhookId, services: ServicesDep, caller: M
     """Delete a webhook, with its log. What was on its way there is not sent any more."""
     async with services.database.transaction() as session:
         row = await find_webhook(session, caller.tenant_id, webhook_id)
-        await webhooks.remove(session, row.id)
+        await webhooks.remove(session, caller.tenant_id, row.id)
 
 
 @router.post("/{webhook_id}/rotate", responses=_JSON_PROBLEMS | openapi.problems(404))
@@ -145,7 +145,12 @@ async def list_deliveries(
     async with services.database.reading() as session:
         await find_webhook(session, caller.tenant_id, webhook_id)
         rows = await deliveries.page(
-            session, webhook_id, limit=cursor.limit + 1, starting_after=cursor.starting_after, status=status
+            session,
+            caller.tenant_id,
+            webhook_id,
+            limit=cursor.limit + 1,
+            starting_after=cursor.starting_after,
+            status=status,
         )
         shown = rows[: cursor.limit]
         tries = await deliveries.attempts_of(session, [row.id for row in shown])

@@ -63,17 +63,35 @@ async def tell(
     return rows
 
 
-async def get(session: AsyncSession, delivery_id: str) -> DeliveryRow | None:
-    """One delivery, of whatever tenant."""
+async def get(session: AsyncSession, tenant_id: str, webhook_id: str, delivery_id: str) -> DeliveryRow | None:
+    """One delivery to an endpoint of the tenant."""
+    query = select(DeliveryRow).where(
+        col(DeliveryRow.id) == delivery_id,
+        col(DeliveryRow.webhook_id) == webhook_id,
+        col(DeliveryRow.tenant_id) == tenant_id,
+    )
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def get_any(session: AsyncSession, delivery_id: str) -> DeliveryRow | None:
+    """One delivery of whatever tenant; for whoever sends it."""
     query = select(DeliveryRow).where(col(DeliveryRow.id) == delivery_id)
     return (await session.execute(query)).scalar_one_or_none()
 
 
 async def page(
-    session: AsyncSession, webhook_id: str, *, limit: int, starting_after: str | None = None, status: str | None = None
+    session: AsyncSession,
+    tenant_id: str,
+    webhook_id: str,
+    *,
+    limit: int,
+    starting_after: str | None = None,
+    status: str | None = None,
 ) -> Sequence[DeliveryRow]:
-    """What was told to an endpoint, newest first; at most `limit`."""
-    query = select(DeliveryRow).where(col(DeliveryRow.webhook_id) == webhook_id)
+    """What was told to an endpoint of the tenant, newest first; at most `limit`."""
+    query = select(DeliveryRow).where(
+        col(DeliveryRow.webhook_id) == webhook_id, col(DeliveryRow.tenant_id) == tenant_id
+    )
     if starting_after is not None:
         query = query.where(col(DeliveryRow.id) < starting_after)
     if status is not None:
@@ -136,9 +154,9 @@ async def has_arrived_since(session: AsyncSession, webhook_id: str, since: datet
     return (await session.execute(query.limit(1))).first() is not None
 
 
-async def send_again(session: AsyncSession, delivery_id: str, *, at: datetime) -> None:
+async def send_again(session: AsyncSession, tenant_id: str, delivery_id: str, *, at: datetime) -> None:
     """A person wants it to be tried now, whatever came of it."""
-    query = update(_DELIVERY).where(_DELIVERY.c.id == delivery_id)
+    query = update(_DELIVERY).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.tenant_id == tenant_id)
     await session.execute(query.values(status="pending", finished_at=None, **_anew(at)))
 
 

@@ -66,9 +66,10 @@ async def listening(
     return [one for one, events in found if not events or kind in events]
 
 
-async def change(session: AsyncSession, webhook_id: str, **values: Any) -> None:
-    """Change an endpoint."""
-    await session.execute(update(_WEBHOOK).where(_WEBHOOK.c.id == webhook_id).values(**values))
+async def change(session: AsyncSession, tenant_id: str, webhook_id: str, **values: Any) -> None:
+    """Change an endpoint of the tenant."""
+    query = update(_WEBHOOK).where(_WEBHOOK.c.id == webhook_id, _WEBHOOK.c.tenant_id == tenant_id)
+    await session.execute(query.values(**values))
 
 
 async def disable(session: AsyncSession, webhook_id: str, reason: str, *, at: datetime) -> bool:
@@ -90,9 +91,9 @@ async def note_success(session: AsyncSession, webhook_id: str) -> None:
     await session.execute(query.values(failing_since=None))
 
 
-async def remove(session: AsyncSession, webhook_id: str) -> None:
-    """Forget an endpoint with all that was on its way there."""
-    await session.execute(delete(_WEBHOOK).where(_WEBHOOK.c.id == webhook_id))
+async def remove(session: AsyncSession, tenant_id: str, webhook_id: str) -> None:
+    """Forget an endpoint of the tenant with all that was on its way there."""
+    await session.execute(delete(_WEBHOOK).where(_WEBHOOK.c.id == webhook_id, _WEBHOOK.c.tenant_id == tenant_id))
 
 
 async def secret_of(session: AsyncSession, tenant_id: str) -> WebhookSecretRow | None:

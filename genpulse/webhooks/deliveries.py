@@ -50,7 +50,7 @@ class Deliveries:
         """Note that it is tried; or say what came of it, where that is known already."""
         now = self.now()
         async with self.database.transaction() as session:
-            delivery = await deliveries.get(session, order.delivery_id)
+            delivery = await deliveries.get_any(session, order.delivery_id)
             webhook = await webhooks.get(session, delivery.tenant_id, delivery.webhook_id) if delivery else None
             if delivery is None or webhook is None:  # its deliveries go with it, perhaps a moment ago
                 return DeliveryOutcome(status="failed", note="The webhook has been deleted.")
@@ -138,7 +138,7 @@ class Deliveries:
 
         A ping is tried for no days; and what a person has asked for again is not over.
         """
-        present = await deliveries.get(session, order.delivery_id)
+        present = await deliveries.get_any(session, order.delivery_id)
         if present is None or present.round != order.round or present.type == "webhook.ping":
             return False
         return not await deliveries.has_arrived_since(session, attempt.webhook.id, order.since)

@@ -70,7 +70,7 @@ class Endpoints:
         if wanted.enabled:
             values |= {"disabled_at": None, "disabled_reason": None, "failing_since": None}
         if values:
-            await webhooks.change(session, row.id, **values)
+            await webhooks.change(session, tenant_id, row.id, **values)
         if wanted.enabled is False:
             await disable(session, row, "requested")
         session.expire(row)
@@ -84,7 +84,7 @@ class Endpoints:
         if row.secret is None:
             raise NotFound(f"{webhook_id} signs with the secret for requests; rotate that one.")
         secret, values = rotated(row, self.sealer, wanted, at=utc_now())
-        await webhooks.change(session, row.id, **values)
+        await webhooks.change(session, tenant_id, row.id, **values)
         session.expire(row)
         return await find_webhook(session, tenant_id, webhook_id), secret
 
@@ -141,8 +141,8 @@ async def find_webhook(session: AsyncSession, tenant_id: str, webhook_id: str) -
 
 async def find_delivery(session: AsyncSession, tenant_id: str, webhook_id: str, delivery_id: str) -> DeliveryRow:
     """A delivery to that endpoint of the tenant. Raises NotFound."""
-    row = await deliveries.get(session, delivery_id) if is_id("evt", delivery_id) else None
-    if row is None or row.tenant_id != tenant_id or row.webhook_id != webhook_id:
+    row = await deliveries.get(session, tenant_id, webhook_id, delivery_id) if is_id("evt", delivery_id) else None
+    if row is None:
         raise NotFound(f"There is no delivery {delivery_id} to {webhook_id}.")
     return row
 
@@ -158,7 +158,7 @@ async def redeliver(session: AsyncSession, tenant_id: str, webhook_id: str, deli
     """Have an event sent again, now, whatever came of it before. Raises NotFound, WebhookDisabled."""
     await _enabled(session, tenant_id, webhook_id)
     row = await find_delivery(session, tenant_id, webhook_id, delivery_id)
-    await deliveries.send_again(session, delivery_id, at=utc_now())
+    await deliveries.send_again(session, tenant_id, delivery_id, at=utc_now())
     session.expire(row)
     return await find_delivery(session, tenant_id, webhook_id, delivery_id)
 

@@ -161,7 +161,7 @@ async def told(scene: Scene) -> None:
     async def has_arrived() -> bool:
         async with scene.database.reading() as session:
             (webhook,) = await webhooks.page(session, DEFAULT_TENANT, limit=1, generation_id=made)
-            sent = await deliveries.page(session, webhook.id, limit=9)
+            sent = await deliveries.page(session, DEFAULT_TENANT, webhook.id, limit=9)
         ids = {one.id for one in scene.receiver.received if one.event["data"]["id"] == made}
         return [(one.id, one.status) for one in sent] == [(one, "delivered") for one in ids]
 

@@ -336,7 +336,7 @@ async def test_sending_again_is_written_down_for_the_dispatcher(api: httpx.Async
         (row,) = await deliveries.undispatched(session, before=utc_now(), limit=9)
     assert (row.id, row.round) == (sent["id"], 1)
     async with services.database.transaction() as session:
-        await deliveries.send_again(session, row.id, at=utc_now())
+        await deliveries.send_again(session, TENANT, row.id, at=utc_now())
         await deliveries.mark_dispatched(session, [row])  # of the round before
         assert len(await deliveries.undispatched(session, before=utc_now(), limit=9)) == 1
 
@@ -397,7 +397,7 @@ async def pending(
     """A webhook at the receiver, and so many events on their way."""
     webhook = await create(api)
     async with services.database.transaction() as session:
-        await webhooks.change(session, webhook["id"], url=receiver.url)
+        await webhooks.change(session, TENANT, webhook["id"], url=receiver.url)
     made = [(await submit(api))["id"] for _ in range(number)]
     sent = {one["generation_id"]: one["id"] for one in await log(api, webhook["id"])}
     return webhook["id"], [sent[one] for one in made]
@@ -443,7 +443,7 @@ async def test_what_belongs_to_an_earlier_round_decides_nothing(
     begun = await sending.deliveries.begin(order)
     assert isinstance(begun, Try)
     async with services.database.transaction() as session:
-        await deliveries.send_again(session, one, at=utc_now())
+        await deliveries.send_again(session, TENANT, one, at=utc_now())
     await sending.deliveries.conclude(order, begun, Answer(status_code=500, error="It answered 500."))
     assert [shown["status"] for shown in await log(api, webhook)] == ["pending"]
     assert (await sending.attempt(one)).status == "failed", "that round is over"

@@ -333,7 +333,7 @@ async def test_an_endpoint_that_is_disabled_or_deleted_is_left_alone(post: Post,
         assert [(row.status, row.attempts) for row in await post.rows()] == [("failed", 1)]
     else:
         async with post.database.transaction() as session:
-            await webhooks.remove(session, webhook_id)
+            await webhooks.remove(session, TENANT, webhook_id)
         assert await post.rows() == []
     await post.environment.fast_forward(handle)
     assert await handle.result() == {"status": "failed"}
