@@ -27,8 +27,9 @@ from genpulse.models import CreditTransactionRow
 from genpulse.pricing import most
 from genpulse.repositories import balances, deliveries, steps, tenants, webhooks
 from genpulse.repositories.balances import Account, Entry
-from genpulse.schemas.credits import CreditChange, Credits, CreditsFacts, ExpiringCredits, Quote
+from genpulse.schemas.credits import CreditChange, Credits, ExpiringCredits, Quote
 from genpulse.schemas.states import GenerationStatus
+from genpulse.schemas.webhooks import CreditsFacts
 
 LOW_BALANCE = "credits.low"
 

@@ -15,8 +15,7 @@ from genpulse.db import utc_now
 from genpulse.ids import new_id
 from genpulse.models import DeliveryAttemptRow, DeliveryRow, metadata
 from genpulse.repositories import webhooks
-from genpulse.schemas.credits import CreditsFacts
-from genpulse.schemas.webhooks import GenerationFacts, Message, WebhookFacts, event_of
+from genpulse.schemas.webhooks import CreditsFacts, GenerationFacts, Message, WebhookFacts, event_of
 
 # Writes name tables and not classes, see `generations`.
 _DELIVERY = metadata.tables[DeliveryRow.__tablename__]

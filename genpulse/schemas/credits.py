@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from genpulse.schemas.catalog import PriceUnit, Rate
+from genpulse.schemas.generations import GenerationId
 from genpulse.schemas.strict import Instant, Strict, Whole
 
 #: More than anybody has, and far from where a database's whole numbers end.
@@ -48,7 +49,7 @@ class CreditChange(Strict):
     kind: Literal["grant", "refund", "adjust"] = "grant"
     note: str = Field("", max_length=500)
     expires_at: Instant | None = None
-    generation_id: str | None = Field(None, max_length=40)
+    generation_id: GenerationId | None = None
 
     @model_validator(mode="after")
     def _meaningful(self) -> Self:
@@ -105,12 +106,3 @@ class Transaction(BaseModel):
     note: str
     expires_at: datetime | None
     created_at: datetime
-
-
-class CreditsFacts(BaseModel):
-    """A balance as an event tells of it: it has fallen to `low_balance` or below."""
-
-    object: Literal["credits"] = "credits"
-    available: int
-    held: int
-    low_balance: int

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, HttpUrl, SecretStr
 
-from genpulse.schemas.credits import CreditsFacts
 from genpulse.schemas.states import GenerationStatus, Operation
 from genpulse.schemas.strict import Flag, Strict, Whole
 
@@ -215,6 +214,15 @@ class WebhookFacts(BaseModel):
     id: str
     object: Literal["webhook"] = "webhook"
     disabled_reason: DisabledBecause | None = None
+
+
+class CreditsFacts(BaseModel):
+    """A balance as an event tells of it: it has fallen to `low_balance` or below."""
+
+    object: Literal["credits"] = "credits"
+    available: int
+    held: int
+    low_balance: int
 
 
 class Message(BaseModel):

@@ -63,6 +63,8 @@ def requests_with(operation: str, an_id: str) -> list[dict[str, Any]]:
     known: dict[tuple[str, str], list[dict[str, Any]]] = {
         ("create_generation", "ast"): [single, chain],
         ("create_batch", "ast"): [{"generations": [single, chain]}],
+        ("estimate_generation", "ast"): [single, chain],
+        ("change_tenant_credits", "gen"): [{"amount": 1, "kind": "refund", "generation_id": an_id}],
         ("retry_generations", "gen"): [picked, {"starting_after": an_id}],
         ("discard_generations", "gen"): [{**picked, "preview": True}, picked, {"starting_after": an_id}],
     }
@@ -249,7 +251,7 @@ def attempts(app: FastAPI, planted: Mapping[str, Sequence[str]], own: Mapping[st
     """Every request that names one of these ids, in every place; in other places `own` ones."""
     everything = list(itertools.chain.from_iterable(planted.values()))
     for route in routes(app):
-        body = {} if "requestBody" in route.document else None
+        body: dict[str, Any] | None = {} if "requestBody" in route.document else None
         for place in route.places:
             mine = {other: own[KINDS[other]] for other in route.places}
             theirs = {other: planted[KINDS[other]][0] for other in route.places}
