@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genpulse.limits import GRACE, LEASE, RECHECK, AccountLimits, LimiterState, MemoryLimiter, Permit, limiter
+from genpulse.limits import GRACE, LEASE, RECHECK, AccountLimits, LimiterState, MemoryLimiter, Permit, Share, limiter
 from genpulse.settings import Settings
 
 GRANTED = Permit(timedelta())
@@ -19,6 +19,7 @@ SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
 ONE_A_SECOND = AccountLimits(rate=1)
 UNLIMITED = AccountLimits(rate=None)
+ALONE = Share(tenant="alone")
 
 
 @dataclass
@@ -34,8 +35,8 @@ class Desk:
     def time(self) -> float:
         return self.now.total_seconds()
 
-    async def ask(self, job: str, limits: AccountLimits = ONE_A_SECOND) -> timedelta:
-        return (await self.limiter.acquire("kling", job, limits)).wait
+    async def ask(self, job: str, limits: AccountLimits = ONE_A_SECOND, share: Share = ALONE) -> timedelta:
+        return (await self.limiter.acquire("kling", job, limits, share=share)).wait
 
     async def state(self, limits: AccountLimits = ONE_A_SECOND) -> LimiterState:
         return await self.limiter.state("kling", limits)
@@ -67,7 +68,7 @@ def test_the_interval_never_exceeds_the_rate(rate):
 async def test_without_redis_limits_are_kept_in_memory():
     async with limiter(Settings()) as made:
         assert isinstance(made, MemoryLimiter)
-        assert (await made.acquire("kling", "a", ONE_A_SECOND)).granted
+        assert (await made.acquire("kling", "a", ONE_A_SECOND, share=ALONE)).granted
 
 
 # ------------------------------------------------------------------------------------------------------------- tokens
@@ -158,7 +159,7 @@ async def test_without_a_rate_nobody_waits(desk):
 
 async def test_accounts_do_not_share(desk):
     await desk.ask("a")
-    assert await desk.limiter.acquire("vidu", "b", ONE_A_SECOND) == GRANTED
+    assert await desk.limiter.acquire("vidu", "b", ONE_A_SECOND, share=ALONE) == GRANTED
 
 
 # ------------------------------------------------------------------------------------------------------------- places
