@@ -5,6 +5,8 @@ local bucket, places, jobs, tags, costs, looks = unpack(KEYS)
 -- Who waits is in two sorted sets, by time and by name; a name is tenant, rank and job, a line each. What is counted is
 -- found in the one by its ends, in the other by its tenant, so that nobody has to walk through all.
 local turns, line = {at = KEYS[7], who = KEYS[8]}, {at = KEYS[9], who = KEYS[10]}
+-- By so many little steps tenants begin apart; the shortest turn is of a thousand.
+local APART = 100
 local job = ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -73,10 +75,10 @@ local function expected(queue, own, rank, since)
   end
 end
 
--- The same of those who look until then, whom it is shorter to count one by one.
-local function soon(own, rank, since, till)
+-- The same of those who come until then, whom it is shorter to count one by one.
+local function soon(queue, own, rank, since, till)
   local index, others = 0, {}
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', line.at, since, till)) do
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', queue.at, since, till)) do
     local tenant, its = parse(name)
     if tenant ~= own then others[tenant] = (others[tenant] or 0) + 1 elseif its < rank then index = index + 1 end
   end
@@ -85,23 +87,23 @@ end
 
 -- A tenant of which nobody waits begins where the others are: it has saved up nothing while it was away.
 local function enter(tenant, cost, grace)
-  local virtual = value('virtual')
   redis.call('HSET', costs, tenant, cost)
-  if redis.call('ZSCORE', tags, tenant) and tag(tenant) >= virtual then return end
+  local virtual = value('virtual')
+  if redis.call('ZSCORE', tags, tenant) and tag(tenant) >= virtual + APART then return end
   for _, queue in ipairs({turns, line}) do
     if expected(queue, tenant, 9e15, now - grace) > 0 then return end
   end
-  redis.call('ZADD', tags, math.max(tag(tenant), virtual), tenant)
+  -- In the order in which they come, and not as equals.
+  local begin = virtual + redis.call('HINCRBY', bucket, 'asked', 1) % APART
+  redis.call('ZADD', tags, math.max(tag(tenant), begin), tenant)
 end
 
 -- How many go before the tenant's next but `index`: those, and of each other tenant all with a smaller tag.
--- `ties`: and those with the same.
-local function ahead(own, cost, index, others, ties)
+local function ahead(own, cost, index, others)
   local mine, count = tag(own) + index * cost, index
   for tenant, waiting in pairs(others) do
-    local turns_before = (mine - tag(tenant)) / redis.call('HGET', costs, tenant)
-    turns_before = ties and math.floor(turns_before) + 1 or math.ceil(turns_before)
-    count = count + math.max(0, math.min(waiting, turns_before))
+    local smaller = math.ceil((mine - tag(tenant)) / redis.call('HGET', costs, tenant))
+    count = count + math.max(0, math.min(waiting, smaller))
   end
   return count
 end
@@ -130,11 +132,11 @@ function commands.acquire()
     if free <= 0 then return false end
     if not name then
       local index, others = expected(line, tenant, last, since)
-      return free > ahead(tenant, cost, index, others, true)
+      return free > ahead(tenant, cost, index, others)
     end
     local till = now + math.floor(recheck / concurrency)
-    local index, others = soon(tenant, ranked(order, 0), since, till) -- of equals any may have it
-    return free > ahead(tenant, cost, index, others, false)
+    local index, others = soon(line, tenant, ranked(order, 0), since, till) -- of equals any may have it
+    return free > ahead(tenant, cost, index, others)
   end
 
   -- Have it look for a place after the others of its tenant, which has its share of all looks.
@@ -157,12 +159,19 @@ function commands.acquire()
 
   if promised and promised > start then return promised - now end
   if not has_place() then return look_later() end
+  -- When there will be a token for one with so many ahead.
+  local function due_behind(index, others)
+    if interval == 0 then return start end
+    local before = ahead(tenant, cost, index, others)
+    return math.max(start, math.max(start, value('full_at')) + (before + 1 - burst) * interval)
+  end
+
+  local rank = promised and select(2, parse(name)) or last
   local due = start
-  if interval > 0 then
-    local rank = promised and select(2, parse(name)) or last
+  if promised then due = due_behind(soon(turns, tenant, rank, since, now)) end -- who comes later has a token of its own
+  if interval > 0 and (due > now or not promised) then
     local index, others = expected(turns, tenant, rank, promised and since or now - grace)
-    local before = ahead(tenant, cost, index, others, not promised)
-    due = math.max(start, math.max(start, value('full_at')) + (before + 1 - burst) * interval)
+    due = due_behind(index, others)
     if due > now then join(turns, named(tenant, rank), due) end
   end
   if due > now then return due - now end

@@ -23,6 +23,9 @@ from genpulse.schemas.shares import Share
 
 _RECHECK = RECHECK // MICROSECOND
 
+#: By so many little steps tenants begin apart; the shortest turn is of a thousand.
+_APART = 100
+
 #: Within its tenant: the priority, then who asked earlier.
 _Rank = tuple[int, int]
 
@@ -124,10 +127,15 @@ class MemoryLimiter(Limiter):
 
     def _enter(self, held: _Account, now: int, share: Share) -> None:
         """A tenant of which nobody waits begins where the others are: it has saved up nothing while it was away."""
+        held.costs[share.tenant] = share.cost
+        tag = held.tags.get(share.tenant)
+        if tag is not None and tag >= held.virtual + _APART:
+            return
         waiting = [one for queue in (held.turns, held.line) for one in queue.values() if one.at >= now - self._grace]
         if not any(one.tenant == share.tenant for one in waiting):
-            held.tags[share.tenant] = max(held.tags.get(share.tenant, 0), held.virtual)
-        held.costs[share.tenant] = share.cost
+            held.asked += 1
+            begin = held.virtual + held.asked % _APART  # in the order in which they come, and not as equals
+            held.tags[share.tenant] = max(tag or 0, begin)
 
     def _earliest(self, held: _Account, now: int, job: str, limits: AccountLimits, share: Share) -> int:
         """When the job should ask again; not after now if it may go ahead."""
@@ -139,11 +147,14 @@ class MemoryLimiter(Limiter):
             return self._look_later(held, now, job, limits, share)
         if not limits.interval:
             return start
-        since = self._since(now, turn)
+        if turn:  # those ahead that come later have tokens of their own
+            here = [one for one in held.turns.values() if one.at <= now]
+            index, others = _expected(here, share, turn.rank, self._since(now, turn))
+            if _due(held, start, limits, _ahead(held, share, index, others)) <= now:
+                return now
         rank = turn.rank if turn else held.last(share)
-        index, others = _expected(held.turns.values(), share, rank, since)
-        ahead = _ahead(held, share, index, others, ties=turn is None)
-        due = max(start, max(start, held.full_at) + (ahead + 1 - limits.burst) * limits.interval)
+        index, others = _expected(held.turns.values(), share, rank, self._since(now, turn))
+        due = _due(held, start, limits, _ahead(held, share, index, others))
         if due > now:
             held.join(held.turns, job, _Waiting(due, share.tenant, rank))
         return due
@@ -158,11 +169,11 @@ class MemoryLimiter(Limiter):
         waiting = held.turns.get(job) or held.line.get(job)
         if waiting is None:
             index, others = _expected(held.line.values(), share, held.last(share), self._since(now, None))
-            return free > _ahead(held, share, index, others, ties=True)
+            return free > _ahead(held, share, index, others)
         since, until = self._since(now, waiting), now + _RECHECK // limits.concurrency
         soon = [one for one in held.line.values() if one.at <= until]
         index, others = _expected(soon, share, (share.order, -1), since)  # of equals any may have it
-        return free > _ahead(held, share, index, others, ties=False)
+        return free > _ahead(held, share, index, others)
 
     def _since(self, now: int, waiting: _Waiting | None) -> int:
         """Who should have come before this is late: newcomers wait for them a while, others only for who is later."""
@@ -184,6 +195,11 @@ class MemoryLimiter(Limiter):
         return at
 
 
+def _due(held: _Account, start: int, limits: AccountLimits, ahead: int) -> int:
+    """When there will be a token for one with so many ahead."""
+    return max(start, max(start, held.full_at) + (ahead + 1 - limits.burst) * limits.interval)
+
+
 def _expected(queue: Iterable[_Waiting], share: Share, rank: _Rank, since: int) -> tuple[int, Counter[str]]:
     """How many of the tenant go before that rank, and how many of each other wait. Who is late by then is left out."""
     expected = [one for one in queue if one.at >= since]
@@ -191,13 +207,9 @@ def _expected(queue: Iterable[_Waiting], share: Share, rank: _Rank, since: int) 
     return index, Counter(one.tenant for one in expected if one.tenant != share.tenant)
 
 
-def _ahead(held: _Account, share: Share, index: int, others: Counter[str], *, ties: bool) -> int:
-    """How many go before the tenant's next but `index`: those, and of each other tenant all with a smaller tag.
-
-    `ties`: and those with the same.
-    """
+def _ahead(held: _Account, share: Share, index: int, others: Counter[str]) -> int:
+    """How many go before the tenant's next but `index`: those, and of each other tenant all with a smaller tag."""
     tag, ahead = held.tags[share.tenant] + index * share.cost, index
     for tenant, count in others.items():
-        lead, cost = tag - held.tags[tenant], held.costs[tenant]
-        ahead += max(0, min(count, lead // cost + 1 if ties else -(-lead // cost)))
+        ahead += max(0, min(count, -((held.tags[tenant] - tag) // held.costs[tenant])))
     return ahead
