@@ -85,14 +85,20 @@ local function soon(queue, own, rank, since, till)
   return index, others
 end
 
+local function waits(queue, own, since)
+  local count = redis.call('ZLEXCOUNT', queue.who, '[' .. own .. '\n', '(' .. own .. '\n~')
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', queue.at, '-inf', '(' .. whole(since))) do
+    if parse(name) == own then count = count - 1 end
+  end
+  return count > 0
+end
+
 -- A tenant of which nobody waits begins where the others are: it has saved up nothing while it was away.
 local function enter(tenant, cost, grace)
   redis.call('HSET', costs, tenant, cost)
   local virtual = value('virtual')
   if redis.call('ZSCORE', tags, tenant) and tag(tenant) >= virtual + APART then return end
-  for _, queue in ipairs({turns, line}) do
-    if expected(queue, tenant, 9e15, now - grace) > 0 then return end
-  end
+  if waits(turns, tenant, now - grace) or waits(line, tenant, now - grace) then return end
   -- In the order in which they come, and not as equals.
   local begin = virtual + redis.call('HINCRBY', bucket, 'asked', 1) % APART
   redis.call('ZADD', tags, math.max(tag(tenant), begin), tenant)

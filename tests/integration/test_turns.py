@@ -44,11 +44,12 @@ async def client(temporal: TemporalServer) -> Client:
 
 async def served(client: Client, waiting: Sequence[Share]) -> list[Share]:
     """The order in which a queue with one slot serves what was put there in that order, all of it before the first."""
-    queue, order = f"turns-{uuid.uuid4()}", []
+    queue = f"turns-{uuid.uuid4()}"
+    order: list[Share] = []
 
     @activity.defn(name="work")
     async def work(_text: str) -> str:
-        order.append(waiting[int(activity.info().workflow_id.rpartition("-")[2])])
+        order.append(waiting[int(str(activity.info().workflow_id).rpartition("-")[2])])
         return ""
 
     flows = Worker(client, task_queue=queue, workflows=[BareWorkflow], activities=[note], no_remote_activities=True)
