@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-all faults cover matrix histories openapi lint imports type fmt bench train score wheel lock clean
+.PHONY: help setup demo up test test-all faults cover matrix histories openapi lint imports type fmt bench fairness train score wheel lock clean
 
 help: ## this list
 	@tab=$$(printf '\t'); sed -n "s/^\([a-z-]*\):.*## \(.*\)/  make \1$$tab\2/p" $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ fmt: setup ## format, and repair what can be repaired
 
 bench: setup ## cost and capacity of the orchestration, with real processes
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.load.bench  # the sandbox would compile workflows for every run
+
+fairness: setup ## when a tenant's few are served that wait beside another's many; the figures go to docs/fairness.md
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.load.fairness  # the sandbox would compile workflows for every run
 
 train: setup ## train the shipped models again (hours on a CPU)
 	@$(BIN)/python -m engine.training shapes

@@ -130,13 +130,13 @@ class ProviderActivities:
         circuit = await self.circuits.of(account.name)
         if circuit.state == "open":
             raise _left_alone(order, account, circuit.left)
-        await self._turn(call, account)
+        await self._turn(order, call, account)
         if circuit.state == "half_open" and not await self.circuits.probe(account.name, call.key):
             await self.limiter.release(account.name, call.key)
             raise _left_alone(order, account, _PROBED_BY_ANOTHER)
 
-    async def _turn(self, call: Call, account: Account) -> None:
-        permit = await self.limiter.acquire(account.name, call.key, account.limits)
+    async def _turn(self, order: StepOrder, call: Call, account: Account) -> None:
+        permit = await self.limiter.acquire(account.name, call.key, account.limits, share=order.share)
         if permit.wait:
             raise later("Waiting for a turn at the provider.", permit.wait)
 
@@ -176,7 +176,7 @@ class ProviderActivities:
         """It was sent, and nobody knows what came of it: ask the cloud, and never make a second job."""
         request = await self._request(order, call, folder)
         if account.provider.remembers_key(request):
-            await self._turn(call, account)
+            await self._turn(order, call, account)
             try:
                 async with _SUBMITTING_AGAIN:
                     answer = await account.provider.submit(request)

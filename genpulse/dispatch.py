@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import structlog
 from opentelemetry import propagate, trace
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import Client
 from temporalio.common import (
     Priority,
@@ -29,12 +30,13 @@ from genpulse.errors import DependencyDown
 from genpulse.failpoints import Failpoint
 from genpulse.models import AttemptRow, DeliveryRow, GenerationRow, StepRow
 from genpulse.records import Records
-from genpulse.repositories import deliveries, generations, steps
+from genpulse.repositories import deliveries, generations, steps, tenants
 from genpulse.schemas import attributes
 from genpulse.schemas import states as s
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Choice, Ending, GenerationTicket, Parking, Resolution, StepTicket
 from genpulse.schemas.queues import WORKFLOW_QUEUE
+from genpulse.schemas.shares import Share, bounded
 from genpulse.schemas.webhooks import DeliveryTicket
 from genpulse.settings import BudgetSettings
 
@@ -47,7 +49,7 @@ _RPC_TIMEOUT = timedelta(seconds=5)
 _MAX_BACKOFF = 5.0
 #: What a dependency's absence looks like: the database, an answer of Temporal's, its client that cannot connect.
 _AWAY = (DependencyDown, RPCError, RuntimeError, OSError)
-_PRIORITY = {s.Priority.HIGH: 1, s.Priority.NORMAL: 3, s.Priority.LOW: 5}
+_LOW_SHARE = 0.1  # of the tenant's weight
 
 _MARKING = Failpoint("dispatch.mark")
 
@@ -118,14 +120,15 @@ class Dispatcher:
             decided = await generations.resolutions_unsent(session, limit=_BATCH)
             told = await deliveries.undispatched(session, before=before, limit=_BATCH)
             is_late = await generations.has_overdue(session)
+            weights = await _weights(session, [*rows, *told])
         await self._deliver(
-            [self._start(row, _resumed(chains[row.id], sent)) for row in rows],
+            [self._start(row, _resumed(chains[row.id], sent), weights[row.tenant_id]) for row in rows],
             generations.mark_dispatched,
             [row.id for row in rows],
         )
         await self._deliver([self._cancel(one) for one in cancels], generations.mark_cancel_sent, cancels)
         await self._deliver([self._resolve(row) for row in decided], generations.mark_resolution_sent, decided)
-        await self._deliver([self._tell(row) for row in told], deliveries.mark_dispatched, told)
+        await self._deliver([self._tell(row, weights[row.tenant_id]) for row in told], deliveries.mark_dispatched, told)
         if is_late:
             await self._admit_overdue()
         return is_late or any(len(batch) == _BATCH for batch in (rows, cancels, decided, told))
@@ -150,7 +153,7 @@ class Dispatcher:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _start(self, row: GenerationRow, chain: Sequence[StepRow]) -> None:
+    async def _start(self, row: GenerationRow, chain: Sequence[StepRow], weight: float) -> None:
         if row.cancel_requested_at is not None:  # it never ran, so nobody else will end it
             await self._records.finish(Ending(generation_id=row.id, status=s.GenerationStatus.CANCELED))
             return
@@ -163,21 +166,23 @@ class Dispatcher:
                 tracer.start_as_current_span("generation.dispatch", context=parent),
                 contextlib.suppress(WorkflowAlreadyStartedError),
             ):
-                await self._start_workflow(row, chain, reuse)
+                await self._start_workflow(row, chain, reuse, weight)
         log.info("generation.dispatched", generation_id=row.id, request_id=row.request_id)
 
     @Failpoint("dispatch.start")
-    async def _start_workflow(self, row: GenerationRow, chain: Sequence[StepRow], reuse: WorkflowIDReusePolicy) -> None:
+    async def _start_workflow(
+        self, row: GenerationRow, chain: Sequence[StepRow], reuse: WorkflowIDReusePolicy, weight: float
+    ) -> None:
         client = await self._client()
         await client.start_workflow(
             WORKFLOW_TYPE,
-            ticket_of(row, chain, self._budgets),
+            ticket_of(row, chain, self._budgets, weight=weight),
             id=row.id,
             task_queue=WORKFLOW_QUEUE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=reuse,
             search_attributes=_search_attributes(row),
-            priority=Priority(priority_key=_PRIORITY[row.priority], fairness_key=row.tenant_id),
+            priority=turn_of(Share(tenant=row.tenant_id, weight=weight, priority=row.priority)),
             static_summary=" → ".join(step.operation for step in chain),
             static_details="\n".join(
                 f"{step.position + 1}. `{step.step_id}` {step.operation} on {step.model}" for step in chain
@@ -214,13 +219,14 @@ class Dispatcher:
     async def _start_again(self, row: GenerationRow, decided: Resolution) -> None:
         async with self._database.reading() as session:
             chain = (await steps.of_generations(session, [row.id]))[row.id]
+            weights = await _weights(session, [row])
         failed = remaining(chain)
         if failed is not None and decided.choices:  # another model was named for it
             failed.model, failed.queue = decided.choices[0].model, decided.choices[0].queue
-        await self._start_workflow(row, chain, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+        await self._start_workflow(row, chain, WorkflowIDReusePolicy.ALLOW_DUPLICATE, weights[row.tenant_id])
 
     @Failpoint("dispatch.tell")
-    async def _tell(self, row: DeliveryRow) -> None:
+    async def _tell(self, row: DeliveryRow, weight: float) -> None:
         """Start an event's way to its receiver; one that a person asked for again may be on its way, and is woken."""
         client = await self._client()
         again = row.round > 0
@@ -238,13 +244,37 @@ class Dispatcher:
                     start_signal="redeliver" if again else None,
                     start_signal_args=[row.round] if again else [],
                     search_attributes=TypedSearchAttributes([SearchAttributePair(attributes.TENANT, row.tenant_id)]),
-                    priority=Priority(fairness_key=row.tenant_id),
+                    priority=turn_of(Share(tenant=row.tenant_id, weight=weight)),
                     static_summary=f"{row.type} to {row.webhook_id}",
                     rpc_timeout=_RPC_TIMEOUT,
                 )
 
 
-def ticket_of(row: GenerationRow, chain: Sequence[StepRow], budgets: BudgetSettings) -> GenerationTicket:
+async def _weights(session: AsyncSession, rows: Sequence[GenerationRow | DeliveryRow]) -> Mapping[str, float]:
+    """The shares of the rows' tenants."""
+    ids = {row.tenant_id for row in rows}
+    known = await tenants.weights(session, ids) if ids else {}
+    return {tenant_id: bounded(known.get(tenant_id, 1.0)) for tenant_id in ids}
+
+
+def turn_of(share: Share) -> Priority:
+    """What Temporal's queues go by; a workflow's activities inherit it.
+
+    Never Temporal's own priority: it goes before tenants, so that one who calls everything urgent would starve the
+    others. Instead what is urgent, or is not, waits beside the tenant's other work: it does not stand behind that.
+    """
+    match share.priority:
+        case s.Priority.NORMAL:
+            return Priority(fairness_key=share.tenant, fairness_weight=share.weight)
+        case s.Priority.HIGH:
+            return Priority(fairness_key=f"{share.tenant}/high", fairness_weight=share.weight)
+        case s.Priority.LOW:
+            return Priority(fairness_key=f"{share.tenant}/low", fairness_weight=bounded(share.weight * _LOW_SHARE))
+
+
+def ticket_of(
+    row: GenerationRow, chain: Sequence[StepRow], budgets: BudgetSettings, *, weight: float = 1.0
+) -> GenerationTicket:
     """What the workflow gets: of an accepted generation, or of one that goes on."""
     return GenerationTicket(
         generation_id=row.id,
@@ -254,6 +284,8 @@ def ticket_of(row: GenerationRow, chain: Sequence[StepRow], budgets: BudgetSetti
         start_seconds=row.request.get("start_seconds", budgets.start_seconds),
         run_seconds=row.request.get("run_seconds", budgets.run_seconds),
         kept_seconds=timedelta(days=budgets.dead_letter_days).total_seconds(),
+        weight=weight,
+        priority=row.priority,
         parked=_parking(row, chain),
         steps=[
             StepTicket(

@@ -117,6 +117,8 @@ class GenerationWorkflow:
             total=len(ticket.steps),
             has_next=has_next,
             round=self._round,
+            weight=ticket.weight,
+            priority=ticket.priority,
         )
         self._describe(choice, ticket, step)
         await workflow.execute_local_activity_method(RecordActivities.submit_step, order, **RECORD)

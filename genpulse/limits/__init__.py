@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from genpulse.limits.contract import GRACE, LEASE, RECHECK, AccountLimits, Limiter, LimiterState, Permit
+from genpulse.limits.contract import (
+    GRACE,
+    LEASE,
+    RECHECK,
+    AccountLimits,
+    Limiter,
+    LimiterState,
+    Permit,
+)
 from genpulse.limits.memory import MemoryLimiter
 from genpulse.limits.shared import RedisLimiter, connect
+from genpulse.schemas.shares import Share
 from genpulse.settings import Settings
 
 __all__ = [
@@ -24,6 +33,7 @@ __all__ = [
     "MemoryLimiter",
     "Permit",
     "RedisLimiter",
+    "Share",
     "limiter",
 ]
 

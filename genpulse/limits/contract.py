@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, Self
 
+from genpulse.schemas.shares import Share
+
 MICROSECOND = timedelta(microseconds=1)
 
 #: A place in flight that is not renewed is free again after this: a worker that died must not block an account.
 LEASE = timedelta(minutes=15)
 #: How late a caller may come for its turn before newcomers get its token.
 GRACE = timedelta(seconds=5)
-#: One caller a place looks again this often when all places are taken, however many wait.
+#: About one caller a place looks again this often when all places are taken, however many wait.
 RECHECK = timedelta(seconds=1)
 
 
@@ -68,12 +70,16 @@ class LimiterState:
 class Limiter(Protocol):
     """Counts what is sent to each account. Every method raises DependencyDown while the count cannot be reached."""
 
-    async def acquire(self, account: str, job: str, limits: AccountLimits) -> Permit:
+    async def acquire(self, account: str, job: str, limits: AccountLimits, *, share: Share) -> Permit:
         """Take a token, and a place in flight for the job unless it holds one: both or neither.
 
         A refused caller has a turn: it should ask again after `wait`, which is when its token will be there. Asking
         earlier returns the rest of the wait. A caller that is late keeps its rank, but not the token, which others may
         take. Where only a place is missing there is no turn; callers look again, spread over time, before newcomers.
+
+        Tenants that wait are served in fair turns, in proportion to their weights; within a tenant the more urgent goes
+        first, then who asked first. A newcomer of a tenant that has had less goes before others that were promised a
+        token: these wait again when they come.
         """
         ...
 

@@ -15,9 +15,21 @@ from redis.exceptions import RedisError
 
 from genpulse.errors import DependencyDown
 from genpulse.failpoints import Failpoint
-from genpulse.limits.contract import GRACE, LEASE, MICROSECOND, RECHECK, AccountLimits, Limiter, LimiterState, Permit
+from genpulse.limits.contract import (
+    GRACE,
+    LEASE,
+    MICROSECOND,
+    RECHECK,
+    AccountLimits,
+    Limiter,
+    LimiterState,
+    Permit,
+)
+from genpulse.schemas.shares import Share
 
 _ANSWER_SECONDS = 2.0
+#: The script's keys, in its order.
+_PARTS = ("bucket", "places", "jobs", "tags", "costs", "looks", "turns-at", "turns-who", "line-at", "line-who")
 _SCRIPT = files(__package__).joinpath("limits.lua").read_text(encoding="utf-8")
 
 
@@ -46,10 +58,11 @@ class RedisLimiter(Limiter):
         self._grace = grace // MICROSECOND
 
     @Failpoint("limits.acquire")
-    async def acquire(self, account: str, job: str, limits: AccountLimits) -> Permit:
+    async def acquire(self, account: str, job: str, limits: AccountLimits, *, share: Share) -> Permit:
         patience = (self._lease, self._grace, RECHECK // MICROSECOND)
         allowed = (limits.interval, limits.burst, limits.concurrency or 0)
-        return Permit(await self._call(account, "acquire", job, *patience, *allowed) * MICROSECOND)
+        asks = (share.tenant, share.order, share.cost)
+        return Permit(await self._call(account, "acquire", job, *patience, *allowed, *asks) * MICROSECOND)
 
     @Failpoint("limits.release")
     async def release(self, account: str, job: str) -> None:
@@ -69,7 +82,7 @@ class RedisLimiter(Limiter):
         return LimiterState.of(limits, until_full=until_full, in_flight=in_flight, until_open=until_open)
 
     async def _call(self, account: str, command: str, *values: str | int) -> Any:
-        keys = [f"{self._prefix}:{{{account}}}:{part}" for part in ("bucket", "places", "turns", "ranks", "line")]
+        keys = [f"{self._prefix}:{{{account}}}:{part}" for part in _PARTS]
         try:
             return await self._script(keys=keys, args=[command, *values])
         except (RedisError, OSError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -38,3 +38,9 @@ async def change(session: AsyncSession, tenant_id: str, **values: Any) -> bool:
     """Change it. Return False where there is none."""
     query = update(_TENANT).where(_TENANT.c.id == tenant_id).values(**values).returning(_TENANT.c.id)
     return (await session.execute(query)).first() is not None
+
+
+async def weights(session: AsyncSession, tenant_ids: Collection[str]) -> dict[str, float]:
+    """Their shares, of those that there are."""
+    query = select(_TENANT.c.id, _TENANT.c.weight).where(_TENANT.c.id.in_(tenant_ids))
+    return {row.id: row.weight for row in await session.execute(query)}

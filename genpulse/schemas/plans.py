@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from genpulse.schemas.credits import Quote
 from genpulse.schemas.generations import MAX_DEADLINE_SECONDS, Adaption, GenerationFault
-from genpulse.schemas.states import Billing, GenerationStatus, Operation
+from genpulse.schemas.shares import Share
+from genpulse.schemas.states import Billing, GenerationStatus, Operation, Priority
 
 
 class Choice(BaseModel):
@@ -76,7 +77,7 @@ class GenerationTicket(BaseModel):
     """Input of GenerationWorkflow; inputs and prompts stay in the database.
 
     `start_seconds` and `run_seconds` are how long each step may wait for its turn, and how long it may then take;
-    `kept_seconds` is how long a dead letter waits for a person.
+    `kept_seconds` is how long a dead letter waits for a person. `weight` is the tenant's share where several wait.
     """
 
     generation_id: str
@@ -87,6 +88,8 @@ class GenerationTicket(BaseModel):
     start_seconds: float = MAX_DEADLINE_SECONDS
     run_seconds: float = MAX_DEADLINE_SECONDS
     kept_seconds: float = MAX_DEADLINE_SECONDS
+    weight: float = 1.0
+    priority: Priority = Priority.NORMAL
     parked: Parking | None = None
     """It begins as the dead letter that it was, because its workflow is gone."""
 
@@ -128,6 +131,13 @@ class StepOrder(BaseModel):
     """How often a person had the generation go on: attempts of earlier rounds are over."""
     called_back: bool = False
     """Whether the cloud has called back about this step before."""
+    weight: float = 1.0
+    priority: Priority = Priority.NORMAL
+
+    @property
+    def share(self) -> Share:
+        """For whom it takes its turn."""
+        return Share(tenant=self.tenant_id, weight=self.weight, priority=self.priority)
 
 
 class StepOutcome(BaseModel):

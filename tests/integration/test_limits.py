@@ -18,8 +18,9 @@ import pytest
 from redis.asyncio import Redis
 
 from genpulse.errors import DependencyDown
-from genpulse.limits import RECHECK, AccountLimits, Limiter, MemoryLimiter, Permit, RedisLimiter, limiter
+from genpulse.limits import RECHECK, AccountLimits, Limiter, MemoryLimiter, Permit, RedisLimiter, Share, limiter
 from genpulse.limits.shared import _SCRIPT, connect
+from genpulse.schemas.states import Priority
 from genpulse.settings import RedisSettings, Settings
 from genpulse.stack import free_port
 from tests.servers.valkey import ValkeyServer, valkey_server
@@ -27,6 +28,7 @@ from tests.servers.valkey import ValkeyServer, valkey_server
 GRANTED = Permit(timedelta())
 SECOND = timedelta(seconds=1)
 UNLIMITED = AccountLimits(rate=None)
+ALONE = Share(tenant="alone")
 #: A token in a thousand seconds: what a test takes itself does not count.
 SLOW = AccountLimits(rate=0.001)
 SLOT = 1000 * SECOND
@@ -46,8 +48,8 @@ class Desk:
     seconds: Callable[[], Awaitable[float]]  # by the clock that the limiter uses
     account: str = "kling"
 
-    async def ask(self, job: str, limits: AccountLimits = SLOW) -> timedelta:
-        return (await self.limiter.acquire(self.account, job, limits)).wait
+    async def ask(self, job: str, limits: AccountLimits = SLOW, share: Share = ALONE) -> timedelta:
+        return (await self.limiter.acquire(self.account, job, limits, share=share)).wait
 
     async def is_granted(self, job: str, limits: AccountLimits) -> bool:
         return not await self.ask(job, limits)
@@ -156,12 +158,16 @@ async def test_both_or_neither(desk):
 async def test_a_released_place_goes_to_who_waited(open_desk):
     desk = open_desk(grace=SECOND * 3600)
     limits = AccountLimits(rate=None, concurrency=1)
-    assert [await desk.ask(job, limits) for job in "abc"] == [timedelta(), RECHECK, 2 * RECHECK]
+    began = await desk.seconds()
+    waits = [await desk.ask(job, limits) for job in "abc"]
     for _ in range(2):
         await desk.limiter.release("kling", "a")
-    assert await desk.ask("newcomer", limits) == 3 * RECHECK
+    waits.append(await desk.ask("newcomer", limits))
     assert await desk.ask("c", limits) == timedelta()
-    assert await desk.ask("b", limits) == 2 * RECHECK
+    waits.append(await desk.ask("b", limits))  # asked too early
+    took = timedelta(seconds=await desk.seconds() - began)
+    for n, wait in zip((0, 1, 2, 3, 1), waits, strict=True):
+        assert max(n * RECHECK - took, timedelta()) <= wait <= n * RECHECK
 
 
 async def test_a_released_turn_is_free(desk):
@@ -214,7 +220,7 @@ async def test_a_pause_ends(desk):
 
 async def test_accounts_do_not_share(desk):
     await desk.ask("a")
-    assert await desk.limiter.acquire("vidu", "b", SLOW) == GRANTED
+    assert await desk.limiter.acquire("vidu", "b", SLOW, share=ALONE) == GRANTED
 
 
 async def test_an_untouched_account_is_full(desk):
@@ -236,13 +242,17 @@ class Visit:
         return self.before + self.wait, self.after + self.wait
 
 
-async def crowd(desk: Desk, limits: AccountLimits, callers: int) -> list[Visit]:
-    """Let callers ask one after the other and come back when they are told; return all their visits."""
+async def crowd(desk: Desk, limits: AccountLimits, callers: int, light: int = 0) -> list[Visit]:
+    """Let callers ask one after the other and come back when they are told; return all their visits.
+
+    The last ones, so many, are another tenant's.
+    """
     visits: list[Visit] = []
 
     async def ask(job: int) -> float:
         before = await desk.seconds()
-        wait = (await desk.ask(str(job), limits)).total_seconds()
+        share = ALONE if job < callers - light else Share(tenant="light")
+        wait = (await desk.ask(str(job), limits, share)).total_seconds()
         visits.append(Visit(job, before, await desk.seconds(), wait))
         return wait
 
@@ -280,6 +290,12 @@ async def test_many_callers_go_in_order_unless_they_come_late(desk):
                 assert known[-1].due[0] <= grant.after
 
 
+async def test_five_of_one_tenant_are_not_behind_sixty_of_another(desk):
+    grants = [visit for visit in await crowd(desk, AccountLimits(rate=40), 65, light=5) if not visit.wait]
+    order = [grant.job for grant in sorted(grants, key=lambda grant: grant.after)]
+    assert max(order.index(job) for job in range(60, 65)) < 40  # 9 for who is never late, 64 behind them all
+
+
 # ------------------------------------------------------------------------------------------------- each step the same
 
 
@@ -305,12 +321,12 @@ class Twins:
     def time(self) -> float:
         return self.now.total_seconds()
 
-    async def play(self, step: str, job: str, amount: float, limits: AccountLimits) -> None:
+    async def play(self, step: str, job: str, amount: float, limits: AccountLimits, share: Share) -> None:
         await self._client.set(self._clock, str(self.now / SECOND))
         both: tuple[Limiter, Limiter] = (self._memory, self._valkey)
         match step:
             case "acquire":
-                permits = [await limiter.acquire("kling", job, limits) for limiter in both]
+                permits = [await limiter.acquire("kling", job, limits, share=share) for limiter in both]
                 assert permits[0] == permits[1]
             case "pause":
                 for limiter in both:
@@ -327,8 +343,9 @@ class Twins:
         assert await self._memory.state("kling", limits) == await self._valkey.state("kling", limits)
 
 
-STEPS = {"acquire": 12, "pass": 6, "release": 2, "keep": 1, "pause": 0.2}
+STEPS = {"acquire": 14, "pass": 6, "release": 1.5, "keep": 0.7, "pause": 0.2}
 AMOUNTS = {0: 1, 0.25: 3, 0.5: 3, 1: 3, 2: 2, 6: 1, 21: 0.3}
+WEIGHTS = {1: 6, 0.3: 2, 5: 2, 0.001: 0.2, 1000: 0.2}
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -337,10 +354,15 @@ async def test_the_twins_agree_on_every_step(client, seed):
     limits = AccountLimits(
         rate=[0.5, 1, None, 2][seed % 4], burst=chance.randint(1, 3), concurrency=[None, 1, 2, 3][seed // 4]
     )
+    owners = {job: chance.choice("xyz") for job in "abcdefghijklmnop"}
+    urgency = {job: chance.choice(list(Priority)) for job in owners}
     for _ in range(400):
         step = chance.choices(list(STEPS), list(STEPS.values()))[0]
         amount = chance.choices(list(AMOUNTS), list(AMOUNTS.values()))[0]
-        await twins.play(step, chance.choice("abcdefgh"), amount, limits)
+        weight = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]  # may change at any time
+        job = chance.choice(list(owners))
+        share = Share(tenant=owners[job], weight=weight, priority=urgency[job])
+        await twins.play(step, job, amount, limits, share)
 
 
 # ------------------------------------------------------------------------------------------------------- only Valkey
@@ -362,7 +384,7 @@ async def limiter_on(server: ValkeyServer) -> AsyncIterator[Limiter]:
 
 async def assert_spending_stops(made: Limiter) -> None:
     calls = [
-        made.acquire("kling", "a", SLOW),
+        made.acquire("kling", "a", SLOW, share=ALONE),
         made.release("kling", "a"),
         made.keep("kling", "a"),
         made.pause("kling", 1),
@@ -378,7 +400,7 @@ async def test_spending_stops_while_it_is_down_and_goes_on_with_a_full_bucket(re
         await assert_spending_stops(made)  # a worker may start before it
         for _ in range(2):
             restartable.start()
-            waits = [(await made.acquire("kling", job, limits)).wait for job in "abc"]
+            waits = [(await made.acquire("kling", job, limits, share=ALONE)).wait for job in "abc"]
             assert waits[:2] == [timedelta()] * 2 and about(SLOT, waits[2])
             restartable.stop()
             await assert_spending_stops(made)
@@ -387,26 +409,26 @@ async def test_spending_stops_while_it_is_down_and_goes_on_with_a_full_bucket(re
 async def test_a_server_that_hangs_is_down(restartable):
     restartable.start()
     async with limiter_on(restartable) as made:
-        assert (await made.acquire("kling", "a", SLOW)).granted
+        assert (await made.acquire("kling", "a", SLOW, share=ALONE)).granted
         os.kill(restartable.pid, signal.SIGSTOP)
         async with asyncio.timeout(60):
             await assert_spending_stops(made)
         os.kill(restartable.pid, signal.SIGCONT)
-        assert not (await made.acquire("kling", "b", SLOW)).granted
+        assert not (await made.acquire("kling", "b", SLOW, share=ALONE)).granted
 
 
 async def test_it_forgets_its_scripts_and_keeps_its_counts(client):
     made = RedisLimiter(client, prefix=uuid4().hex)
-    assert (await made.acquire("kling", "a", SLOW)).granted
+    assert (await made.acquire("kling", "a", SLOW, share=ALONE)).granted
     await client.script_flush()
-    assert about(SLOT, (await made.acquire("kling", "b", SLOW)).wait)
+    assert about(SLOT, (await made.acquire("kling", "b", SLOW, share=ALONE)).wait)
 
 
 async def test_two_processes_share_an_account(server):
     prefix = uuid4().hex
     async with connect(server.url) as one, connect(server.url) as other:
-        assert (await RedisLimiter(one, prefix=prefix).acquire("kling", "a", SLOW)).granted
-        assert about(SLOT, (await RedisLimiter(other, prefix=prefix).acquire("kling", "b", SLOW)).wait)
+        assert (await RedisLimiter(one, prefix=prefix).acquire("kling", "a", SLOW, share=ALONE)).granted
+        assert about(SLOT, (await RedisLimiter(other, prefix=prefix).acquire("kling", "b", SLOW, share=ALONE)).wait)
 
 
 async def is_ready(client: Redis) -> bool:
@@ -422,7 +444,7 @@ async def test_a_cluster_finds_the_keys_of_an_account_together(tmp_path):
             await until(lambda: is_ready(client))
             made = RedisLimiter(client)
             for account in ("kling", "vidu", "ark/main"):
-                waits = [(await made.acquire(account, job, SLOW)).wait for job in "ab"]
+                waits = [(await made.acquire(account, job, SLOW, share=ALONE)).wait for job in "ab"]
                 assert not waits[0] and about(SLOT, waits[1])
                 await made.release(account, "a")
                 assert (await made.state(account, SLOW)).in_flight == 0

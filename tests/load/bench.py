@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +27,7 @@ from genpulse.temporal import data_converter
 from tests.load import in_flight
 from tests.load.bare_workflow import BareWorkflow
 from tests.load.callers import Connection, Submissions, submit_many
-from tests.load.processes import Cpu
+from tests.load.processes import Cpu, machine
 from tests.servers.postgres import PostgresServer, postgres_server
 
 CALLERS = 16
@@ -196,7 +194,7 @@ def _rows(figures: Figures) -> list[tuple[str, str, str]]:
 
 
 def _table(figures: Figures) -> Table:
-    table = Table("figure", "measured", "aim", title=_machine())
+    table = Table("figure", "measured", "aim", title=machine())
     for row in _rows(figures):
         table.add_row(*row)
     return table
@@ -210,17 +208,8 @@ def _report(figures: Figures) -> str:
         "runs the same number of activities and local activities, all empty, on the same server in the same run. Jobs "
         "at clouds: one worker, the simulator on the same machine; half of the jobs are called back about, half polled "
         "for; the lag is from done at the cloud to recorded here, the file fetched and stored.\n\n"
-        f"Machine: {_machine()}\n\n| figure | measured | aim |\n|---|---|---|\n{lines}\n"
+        f"Machine: {machine()}\n\n| figure | measured | aim |\n|---|---|---|\n{lines}\n"
     )
-
-
-def _machine() -> str:
-    model = (
-        subprocess.run(["grep", "-m1", "model name", "/proc/cpuinfo"], capture_output=True, text=True, check=False)
-        .stdout.partition(":")[2]
-        .strip()
-    )
-    return f"{os.cpu_count()} cores, {model or platform.processor()}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

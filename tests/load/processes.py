@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,3 +46,10 @@ def memory_mb(pid: int) -> float:
     """Resident megabytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    found = subprocess.run(["grep", "-m1", "model name", "/proc/cpuinfo"], capture_output=True, text=True, check=False)
+    model = found.stdout.partition(":")[2].strip()
+    return f"{os.cpu_count()} cores, {model or platform.processor()}, Python {platform.python_version()}"

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genpulse.limits import GRACE, LEASE, RECHECK, AccountLimits, LimiterState, MemoryLimiter, Permit, limiter
+from genpulse.limits import GRACE, LEASE, RECHECK, AccountLimits, LimiterState, MemoryLimiter, Permit, Share, limiter
+from genpulse.schemas.shares import bounded
+from genpulse.schemas.states import Priority
 from genpulse.settings import Settings
 
 GRANTED = Permit(timedelta())
@@ -19,6 +24,7 @@ SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
 ONE_A_SECOND = AccountLimits(rate=1)
 UNLIMITED = AccountLimits(rate=None)
+ALONE = Share(tenant="alone")
 
 
 @dataclass
@@ -34,8 +40,8 @@ class Desk:
     def time(self) -> float:
         return self.now.total_seconds()
 
-    async def ask(self, job: str, limits: AccountLimits = ONE_A_SECOND) -> timedelta:
-        return (await self.limiter.acquire("kling", job, limits)).wait
+    async def ask(self, job: str, limits: AccountLimits = ONE_A_SECOND, share: Share = ALONE) -> timedelta:
+        return (await self.limiter.acquire("kling", job, limits, share=share)).wait
 
     async def state(self, limits: AccountLimits = ONE_A_SECOND) -> LimiterState:
         return await self.limiter.state("kling", limits)
@@ -67,7 +73,7 @@ def test_the_interval_never_exceeds_the_rate(rate):
 async def test_without_redis_limits_are_kept_in_memory():
     async with limiter(Settings()) as made:
         assert isinstance(made, MemoryLimiter)
-        assert (await made.acquire("kling", "a", ONE_A_SECOND)).granted
+        assert (await made.acquire("kling", "a", ONE_A_SECOND, share=ALONE)).granted
 
 
 # ------------------------------------------------------------------------------------------------------------- tokens
@@ -158,7 +164,7 @@ async def test_without_a_rate_nobody_waits(desk):
 
 async def test_accounts_do_not_share(desk):
     await desk.ask("a")
-    assert await desk.limiter.acquire("vidu", "b", ONE_A_SECOND) == GRANTED
+    assert await desk.limiter.acquire("vidu", "b", ONE_A_SECOND, share=ALONE) == GRANTED
 
 
 # ------------------------------------------------------------------------------------------------------------- places
@@ -289,6 +295,7 @@ class Caller:
     works_for: int
     late_by: tuple[int, ...]  # at its visits, over and over
     gives_up: bool = False  # after its first refusal, without a word
+    share: Share = ALONE
 
 
 @dataclass
@@ -314,7 +321,7 @@ async def play(callers: list[Caller], limits: AccountLimits, pauses: dict[int, f
         elif what == "release":
             await desk.limiter.release("kling", str(who))
         else:
-            wait = await desk.ask(str(who), limits)
+            wait = await desk.ask(str(who), limits, callers[who].share)
             story.visits[who] = story.visits.get(who, 0) + 1
             if not wait:
                 story.grants.append((desk.now, who))
@@ -345,17 +352,29 @@ limits_of_all_kinds = st.builds(
     concurrency=st.none() | st.integers(1, 5),
 )
 moments = st.integers(0, 5_000)
-punctual = st.builds(Caller, asks_at=moments, works_for=moments, late_by=st.just(()))
+shares = st.builds(
+    Share,
+    tenant=st.sampled_from("abc"),
+    weight=st.sampled_from([0.3, 1, 5]),
+    priority=st.sampled_from(Priority),
+)
+steady = st.builds(
+    lambda tenant, priority: Share(tenant=tenant, weight={"a": 0.3, "b": 1, "c": 5}[tenant], priority=priority),
+    st.sampled_from("abc"),
+    st.sampled_from(Priority),
+)
+punctual = st.builds(Caller, asks_at=moments, works_for=moments, late_by=st.just(()), share=steady)
 anyone = st.builds(
     Caller,
     asks_at=moments,
     works_for=moments,
     late_by=st.lists(st.integers(0, 20_000), max_size=4).map(tuple),
     gives_up=st.booleans(),
+    share=shares,
 )
 
 
-@given(st.lists(punctual, max_size=30), rates)
+@given(st.lists(punctual.map(lambda caller: replace(caller, share=ALONE)), max_size=30), rates)
 async def test_who_comes_in_time_is_refused_once_at_most_and_served_in_order(callers, limits):
     story = await play(callers, limits)
     assert all(visits <= 2 for visits in story.visits.values())
@@ -378,3 +397,116 @@ async def test_nothing_goes_over_a_limit_and_nobody_is_forgotten(callers, limits
         start, end = began * SECOND / 1000, began * SECOND / 1000 + seconds * SECOND
         assert not [at for at, _ in story.grants if start < at < end]
     assert {who for _, who in story.grants} >= {who for who, caller in enumerate(callers) if not caller.gives_up}
+
+
+# ------------------------------------------------------------------------------------------------------- fair turns
+
+
+@pytest.mark.parametrize("weight", [0, -1, 0.0009, 1000.1])
+def test_a_weight_has_bounds(weight):
+    with pytest.raises(ValueError, match="weight"):
+        Share(tenant="a", weight=weight)
+    assert Share(tenant="a", weight=bounded(weight)).cost in (1_000_000_000, 1000)
+
+
+LIGHT, HEAVY = Share(tenant="light"), Share(tenant="heavy")
+
+
+def queued(share: Share, count: int, **different: Any) -> list[Caller]:
+    """Callers that ask one after the other, and come in time."""
+    return [Caller(asks_at=0, works_for=0, late_by=(), share=replace(share, **different)) for _ in range(count)]
+
+
+async def served(callers: list[Caller], limits: AccountLimits) -> list[Share]:
+    """Whose turn came when."""
+    return [callers[who].share for _, who in (await play(callers, limits)).grants]
+
+
+async def test_five_of_one_tenant_are_not_behind_five_hundred_of_another():
+    order = await served(queued(HEAVY, 500) + queued(LIGHT, 5), AccountLimits(rate=10))
+    assert [n for n, share in enumerate(order) if share == LIGHT] == [1, 3, 5, 7, 9]
+
+
+async def test_the_promise_of_a_token_gives_way_to_a_tenant_that_has_had_less(desk):
+    assert [await desk.ask(job, share=HEAVY) for job in "abc"] == [n * SECOND for n in (0, 1, 2)]
+    assert [await desk.ask(job, share=LIGHT) for job in "xy"] == [n * SECOND for n in (1, 3)]
+    desk.now += SECOND
+    assert await desk.ask("b", share=HEAVY) == SECOND  # x comes at this instant too
+    assert await desk.ask("x", share=LIGHT) == timedelta()
+
+
+async def test_whose_promise_gave_way_waits_no_longer_than_for_one_token(desk):
+    for job, share in {"a": HEAVY, "b": HEAVY, "x": LIGHT}.items():
+        await desk.ask(job, share=share)
+    desk.now += SECOND
+    assert await desk.ask("b", share=HEAVY) == SECOND
+    desk.now += SECOND  # x stays away
+    assert await desk.ask("b", share=HEAVY) == timedelta()
+
+
+async def test_a_tenant_that_was_away_has_saved_up_nothing(desk):
+    for n in range(100):
+        await desk.ask(str(n), share=HEAVY)
+        desk.now += SECOND
+    order = [await desk.ask(f"{share.tenant}{n}", share=share) for n in range(4) for share in (LIGHT, HEAVY)]
+    assert order == [n * SECOND for n in range(8)]
+
+
+async def test_jobs_that_never_come_back_hold_nobody_up(desk):
+    for n in range(50):
+        await desk.ask(str(n), share=HEAVY)
+    desk.now += 50 * SECOND + GRACE
+    assert [await desk.ask(job, share=LIGHT) for job in "xyz"] == [n * SECOND for n in range(3)]
+
+
+@pytest.mark.parametrize("limits", [AccountLimits(rate=10), AccountLimits(rate=None, concurrency=1)])
+async def test_the_urgent_goes_first_within_its_tenant_only(limits):
+    low, high = queued(HEAVY, 8, priority=Priority.LOW), queued(HEAVY, 4, priority=Priority.HIGH)
+    order = await served([*low, *queued(HEAVY, 8), *high, *queued(LIGHT, 8)], limits)
+    own = [share.priority for share in order if share.tenant == "heavy"][1:]  # the first found nobody there
+    assert own == sorted(own, key=[Priority.HIGH, Priority.NORMAL, Priority.LOW].index)
+    assert [share.tenant for share in order[1:17]].count("light") in (7, 8)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([0.3, 1, 2, 5]), min_size=2, max_size=4),
+    st.integers(1, 5),
+    st.integers(0, 2**32),
+)
+async def test_backlogged_tenants_get_their_shares(weights, burst, seed):
+    shares = [Share(tenant=str(n), weight=weight) for n, weight in enumerate(weights)]
+    callers = [caller for share in shares for caller in queued(share, 40)]
+    Random(seed).shuffle(callers)
+    order = (await served(callers, AccountLimits(rate=10, burst=burst)))[burst:]
+    for n in range(1, len(order)):
+        if max(Counter(order[:n]).values()) > 30:
+            break  # soon one of them has nobody left
+        turns = {share: Counter(order[:n])[share] / share.weight for share in shares}
+        for one, other in itertools.permutations(shares, 2):
+            assert turns[one] - turns[other] <= (burst + 1) / one.weight + 1 / other.weight
+
+
+@given(st.lists(punctual, max_size=30), rates)
+async def test_whoever_is_served_no_token_is_lost(callers, limits):
+    """They are granted at the instants at which a bucket would serve a crowd that never leaves."""
+    free, instants = timedelta(), []
+    for at in sorted(caller.asks_at * SECOND / 1000 for caller in callers):
+        free = max(free, at) + limits.interval * MICROSECOND
+        instants.append(max(at, free - limits.burst * limits.interval * MICROSECOND))
+    story = await play(callers, limits)
+    assert [at for at, _ in story.grants] == instants
+
+
+@pytest.mark.parametrize("places", [1, 3])
+async def test_places_go_round_as_well(places):
+    callers = [replace(caller, works_for=10_000) for caller in queued(HEAVY, 60) + queued(LIGHT, 5)]
+    order = await served(callers, AccountLimits(rate=None, concurrency=places))
+    assert [share.tenant for share in order[: places + 12]].count("light") == 5
+
+
+async def test_a_weight_is_a_share_of_the_places():
+    light = replace(LIGHT, weight=5)
+    callers = [replace(caller, works_for=10_000) for caller in queued(HEAVY, 60) + queued(light, 60)]
+    order = await served(callers, AccountLimits(rate=None, concurrency=3))
+    assert order[3:51].count(light) in range(36, 45)  # 40 of 48, as near as looking now and then comes
