@@ -14,11 +14,10 @@ from api.services import Services
 from genpulse.db import utc_now
 from genpulse.errors import InvalidInput
 from genpulse.ids import Prefix, id_form, is_id
+from genpulse.schemas.pages import MAX_PAGE
 from genpulse.security import Caller, Scope
 from genpulse.signing import link_expiry
 from genpulse.views import Views
-
-MAX_PAGE = 100
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="`Authorization: Bearer gp_…`")
 

@@ -22,7 +22,8 @@ from genpulse.schemas.catalog import Model
 from genpulse.schemas.credits import Credits, Transaction
 from genpulse.schemas.deadletters import Bulk
 from genpulse.schemas.generations import Generation
-from genpulse.schemas.pages import Page, Problem
+from genpulse.schemas.pages import MAX_PAGE, Page, Problem
+from genpulse.schemas.tenants import ApiKey, ApiKeyWithSecret, Tenant
 from genpulse.schemas.usage import Usage
 from genpulse.schemas.webhooks import MAX_WEBHOOKS, Delivery, Webhook, WebhookWithSecret
 
@@ -153,6 +154,44 @@ class Client:
         """Have an event sent again."""
         path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"
         return Delivery.model_validate(await self._call("POST", path))
+
+    async def keys(self) -> list[ApiKey]:
+        """The newest keys of the key's own tenant."""
+        answer = await self._call("GET", "/v1/keys", params={"limit": MAX_PAGE})
+        return Page[ApiKey].model_validate(answer).data
+
+    async def key(self, key_id: str) -> ApiKey:
+        """One key."""
+        return ApiKey.model_validate(await self._call("GET", f"/v1/keys/{key_id}"))
+
+    async def create_key(self, tenant: str | None = None, **values: Any) -> ApiKeyWithSecret:
+        """A new key of the key's own tenant, or of another one."""
+        path = f"/v1/admin/tenants/{tenant}/keys" if tenant else "/v1/keys"
+        return ApiKeyWithSecret.model_validate(await self._call("POST", path, json=_given(**values)))
+
+    async def rotate_key(self, key_id: str, *, overlap_seconds: int) -> ApiKeyWithSecret:
+        """A new key in place of one."""
+        body = {"overlap_seconds": overlap_seconds}
+        return ApiKeyWithSecret.model_validate(await self._call("POST", f"/v1/keys/{key_id}/rotate", json=body))
+
+    async def revoke_key(self, key_id: str) -> None:
+        """Have a key work no more."""
+        async with self._open("DELETE", f"/v1/keys/{key_id}"):
+            pass
+
+    async def tenants(self) -> list[Tenant]:
+        """The newest tenants."""
+        answer = await self._call("GET", "/v1/admin/tenants", params={"limit": MAX_PAGE})
+        return Page[Tenant].model_validate(answer).data
+
+    async def create_tenant(self, **values: Any) -> Tenant:
+        """A new tenant, without a key."""
+        return Tenant.model_validate(await self._call("POST", "/v1/admin/tenants", json=_given(**values)))
+
+    async def change_tenant(self, tenant: str, **values: Any) -> Tenant:
+        """Change what is given."""
+        path = f"/v1/admin/tenants/{tenant}"
+        return Tenant.model_validate(await self._call("PATCH", path, json=_given(**values)))
 
     async def credits(self, tenant: str | None = None) -> Credits:
         """The balance of the key's tenant, or of another one."""

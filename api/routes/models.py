@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from api.deps import MAX_PAGE, Reader, ServicesDep
+from api.deps import Reader, ServicesDep
 from api.openapi import KEY_PROBLEMS, problems
 from api.routing import KeyRoute
 from genpulse.catalog import public_model
 from genpulse.errors import NotFound, UnknownModel
 from genpulse.schemas.catalog import Model
-from genpulse.schemas.pages import Page
+from genpulse.schemas.pages import MAX_PAGE, Page
 from genpulse.schemas.states import Operation
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=KeyRoute, responses=KEY_PROBLEMS)

@@ -5,18 +5,16 @@ So `genpulse --help` answers at once, and no command waits for libraries that an
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import sys
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from genpulse import __version__
 from genpulse._rooms import open_rooms
+from genpulse.cli import accounts
+from genpulse.cli.options import DATA_DIR, DataDirOption, GenerationArgument, Running, execute, talking
 from genpulse.errors import GenPulseError
 
 if TYPE_CHECKING:
@@ -32,27 +30,13 @@ app = typer.Typer(
 )
 jobs = typer.Typer(help="List, show, cancel and watch generations.", no_args_is_help=True)
 webhooks = typer.Typer(help="Have events sent to a URL, and see what became of them.", no_args_is_help=True)
-credits_ = typer.Typer(help="What you have, where it went, and adding to it.", no_args_is_help=True)
 _SERVERS, _CALLS = "Run GenPulse", "Use GenPulse"
 
 app.add_typer(jobs, name="jobs", rich_help_panel=_CALLS)
 app.add_typer(webhooks, name="webhooks", rich_help_panel=_CALLS)
-app.add_typer(credits_, name="credits", rich_help_panel=_CALLS)
-
-DataDirOption = Annotated[
-    Path, typer.Option("--data-dir", envvar="GENPULSE_DATA_DIR", help="Folder of the stack's state.")
-]
-UrlOption = Annotated[str, typer.Option("--url", envvar="GENPULSE_URL", help="Where the API is.")]
-KeyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--key",
-        envvar="GENPULSE_API_KEY",
-        help="API key; without it, the key that `genpulse up` made.",
-        show_default=False,
-    ),
-]
-GenerationArgument = Annotated[str, typer.Argument(metavar="ID", help="The generation, `gen_…`.")]
+app.add_typer(accounts.credits_, name="credits", rich_help_panel=_CALLS)
+app.add_typer(accounts.keys, name="keys", rich_help_panel=_CALLS)
+app.add_typer(accounts.tenants, name="tenants", rich_help_panel=_SERVERS)
 
 DeadLettersArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]…", help="The generations, `gen_…`.", show_default=False)
@@ -62,12 +46,6 @@ ProviderOption = Annotated[str | None, typer.Option(help="Those that failed at t
 ModelOption = Annotated[str | None, typer.Option(help="Those of this model.", show_default=False)]
 AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, after showing what will be hit.")]
-
-Running = Coroutine[Any, Any, int | None]
-"""What a command does; a number that it returns is the exit status."""
-
-_DATA_DIR = Path(".genpulse")
-_URL = "http://127.0.0.1:8000"
 
 
 def main() -> None:
@@ -80,32 +58,6 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _run(command: Running) -> None:
-    raise typer.Exit(asyncio.run(command) or 0)
-
-
-def _talking(command: Callable[..., Running]) -> Callable[..., None]:
-    """Give a command the options that say which API it talks to; it gets its connection as the first argument."""
-
-    def run(*, url: str, key: str | None, data_dir: Path, **given: Any) -> None:
-        from genpulse.cli.connection import Connection
-
-        _run(command(Connection.to(url, key, data_dir), **given))
-
-    # What is imported for types alone need not be there.
-    signature = inspect.signature(command, eval_str=True, locals={"Connection": Any})
-    _, *own = signature.parameters.values()
-    options = [
-        inspect.Parameter("url", inspect.Parameter.KEYWORD_ONLY, default=_URL, annotation=UrlOption),
-        inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=KeyOption),
-        inspect.Parameter("data_dir", inspect.Parameter.KEYWORD_ONLY, default=_DATA_DIR, annotation=DataDirOption),
-    ]
-    own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
-    run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    return run
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - the form of a typer callback
@@ -131,7 +83,7 @@ def up(
     ] = 8000,
     temporal_port: Annotated[int, typer.Option(help="Temporal; 0: any free one.")] = 7233,
     ui_port: Annotated[int, typer.Option(help="Temporal Web UI; 0: any free one.")] = 8233,
-    data_dir: DataDirOption = _DATA_DIR,
+    data_dir: DataDirOption = DATA_DIR,
     *,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Use simulated clouds, to try all of it for free.")
@@ -141,7 +93,7 @@ def up(
     from genpulse.cli.up import run
     from genpulse.stack import Ports
 
-    _run(run(data_dir, Ports(api=port, temporal=temporal_port, ui=ui_port), simulate=simulate))
+    execute(run(data_dir, Ports(api=port, temporal=temporal_port, ui=ui_port), simulate=simulate))
 
 
 @app.command(rich_help_panel=_SERVERS)
@@ -167,7 +119,7 @@ def migrate() -> None:
     """Bring the database to the schema of this version."""
     from genpulse.cli.serve import migrate_database
 
-    _run(migrate_database())
+    execute(migrate_database())
 
 
 @app.command(rich_help_panel=_SERVERS)
@@ -177,7 +129,7 @@ def doctor(
     """Check every dependency and every invariant; exit status 1 when something is wrong."""
     from genpulse.cli.diagnosis import run
 
-    _run(run(as_json=as_json))
+    execute(run(as_json=as_json))
 
 
 @app.command(rich_help_panel=_SERVERS)
@@ -185,7 +137,7 @@ def upkeep() -> None:
     """Have a worker do upkeep now, and show what it did: reconciliation, and what is due of retention."""
     from genpulse.cli.diagnosis import upkeep as run
 
-    _run(run())
+    execute(run())
 
 
 @app.command(rich_help_panel=_SERVERS)
@@ -206,11 +158,11 @@ def demo() -> None:
     """Run text → image → video → upscaled video on this machine and show the files."""
     from genpulse.cli.demo import run
 
-    _run(run())
+    execute(run())
 
 
 @app.command(rich_help_panel=_CALLS)
-@_talking
+@talking
 def generate(
     connection: Connection,
     *,
@@ -235,7 +187,7 @@ def generate(
 
 
 @app.command(rich_help_panel=_CALLS)
-@_talking
+@talking
 def models(connection: Connection) -> Running:
     """List the models and what they take."""
     from genpulse.cli.jobs import show_models
@@ -244,7 +196,7 @@ def models(connection: Connection) -> Running:
 
 
 @jobs.command("list")
-@_talking
+@talking
 def list_jobs(
     connection: Connection,
     *,
@@ -261,7 +213,7 @@ def list_jobs(
 
 
 @jobs.command("show")
-@_talking
+@talking
 def show_job(connection: Connection, generation: GenerationArgument) -> Running:
     """One generation with its steps and outputs."""
     from genpulse.cli.jobs import show_one
@@ -270,7 +222,7 @@ def show_job(connection: Connection, generation: GenerationArgument) -> Running:
 
 
 @jobs.command("cancel")
-@_talking
+@talking
 def cancel_job(connection: Connection, generation: GenerationArgument) -> Running:
     """Cancel a generation."""
     from genpulse.cli.jobs import cancel
@@ -279,7 +231,7 @@ def cancel_job(connection: Connection, generation: GenerationArgument) -> Runnin
 
 
 @jobs.command("dead-letters")
-@_talking
+@talking
 def list_dead_letters(
     connection: Connection,
     *,
@@ -293,7 +245,7 @@ def list_dead_letters(
 
 
 @jobs.command("retry")
-@_talking
+@talking
 def retry_jobs(
     connection: Connection,
     *,
@@ -315,7 +267,7 @@ def retry_jobs(
 
 
 @jobs.command("discard")
-@_talking
+@talking
 def discard_jobs(
     connection: Connection,
     *,
@@ -334,7 +286,7 @@ def discard_jobs(
 
 
 @jobs.command("watch")
-@_talking
+@talking
 def watch_job(connection: Connection, generation: GenerationArgument) -> Running:
     """Follow a generation until it has ended."""
     from genpulse.cli.jobs import watch
@@ -347,7 +299,7 @@ DeliveryArgument = Annotated[str, typer.Argument(metavar="DELIVERY", help="The e
 
 
 @webhooks.command("list")
-@_talking
+@talking
 def list_webhooks(connection: Connection) -> Running:
     """The webhooks that get the events of all generations."""
     from genpulse.cli.webhooks import show_list
@@ -356,7 +308,7 @@ def list_webhooks(connection: Connection) -> Running:
 
 
 @webhooks.command("add")
-@_talking
+@talking
 def add_webhook(
     connection: Connection,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Where events are to go, https://…")],
@@ -374,7 +326,7 @@ def add_webhook(
 
 
 @webhooks.command("enable")
-@_talking
+@talking
 def enable_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
     """Have a disabled webhook get events again."""
     from genpulse.cli.webhooks import enable
@@ -383,7 +335,7 @@ def enable_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
 
 
 @webhooks.command("remove")
-@_talking
+@talking
 def remove_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
     """Delete a webhook, with its log."""
     from genpulse.cli.webhooks import remove
@@ -392,7 +344,7 @@ def remove_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
 
 
 @webhooks.command("rotate")
-@_talking
+@talking
 def rotate_webhook(
     connection: Connection,
     webhook: WebhookArgument,
@@ -406,7 +358,7 @@ def rotate_webhook(
 
 
 @webhooks.command("ping")
-@_talking
+@talking
 def ping_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
     """Send a webhook something, and say whether it has arrived."""
     from genpulse.cli.webhooks import ping
@@ -415,7 +367,7 @@ def ping_webhook(connection: Connection, webhook: WebhookArgument) -> Running:
 
 
 @webhooks.command("deliveries")
-@_talking
+@talking
 def list_deliveries(
     connection: Connection,
     webhook: WebhookArgument,
@@ -430,7 +382,7 @@ def list_deliveries(
 
 
 @webhooks.command("redeliver")
-@_talking
+@talking
 def redeliver_event(connection: Connection, webhook: WebhookArgument, delivery: DeliveryArgument) -> Running:
     """Send an event again, now, and say whether it has arrived."""
     from genpulse.cli.webhooks import redeliver
@@ -443,100 +395,3 @@ def _wanted(ids: list[str] | None, *, everything: bool, **filters: str | None) -
 
     given = {name: value for name, value in filters.items() if value is not None}
     return Wanted(ids=ids or [], filters=given, everything=everything)
-
-
-TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant, `ten_…` or `default`.")]
-
-
-@credits_.command("show")
-@_talking
-def show_credits(
-    connection: Connection,
-    *,
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant; for administrators.", show_default=False)] = None,
-) -> Running:
-    """What is available, what is held, and what expires."""
-    from genpulse.cli.credits import show
-
-    return show(connection, tenant)
-
-
-@credits_.command("ledger")
-@_talking
-def list_transactions(
-    connection: Connection,
-    *,
-    kind: Annotated[str | None, typer.Option(help="grant, hold, capture, release …", show_default=False)] = None,
-    generation: Annotated[str | None, typer.Option(help="Those of this generation.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
-) -> Running:
-    """Every change of the balance, newest first."""
-    from genpulse.cli.credits import show_ledger
-
-    return show_ledger(connection, limit=limit, kind=kind, generation=generation)
-
-
-@credits_.command("usage")
-@_talking
-def show_usage(
-    connection: Connection,
-    *,
-    by: Annotated[str, typer.Option(help="day, model, provider, key; several with commas.")] = "day",
-) -> Running:
-    """What credits were spent on."""
-    from genpulse.cli.credits import show_usage as show
-
-    return show(connection, by)
-
-
-@credits_.command("grant")
-@_talking
-def grant_credits(
-    connection: Connection,
-    tenant: TenantArgument,
-    amount: Annotated[int, typer.Argument(min=1, help="Credits.")],
-    *,
-    note: Annotated[str, typer.Option(help="What for.", show_default=False)] = "",
-    expires: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC) on which they expire.", show_default=False)
-    ] = None,
-    once: Annotated[
-        str | None, typer.Option(help="A key, such as an invoice's: with the same it happens once.", show_default=False)
-    ] = None,
-) -> Running:
-    """Give a tenant credits; for administrators."""
-    from genpulse.cli.credits import change
-
-    until = expires.replace(tzinfo=UTC).isoformat() if expires else None
-    return change(connection, tenant, "grant", amount=amount, note=note, expires_at=until, once=once)
-
-
-@credits_.command("refund")
-@_talking
-def refund_credits(
-    connection: Connection,
-    tenant: TenantArgument,
-    generation: GenerationArgument,
-    amount: Annotated[int, typer.Argument(min=1, help="Credits.")],
-    *,
-    note: Annotated[str, typer.Option(help="Why.", show_default=False)] = "",
-) -> Running:
-    """Give back what a generation has cost; for administrators."""
-    from genpulse.cli.credits import change
-
-    return change(connection, tenant, "refund", amount=amount, generation_id=generation, note=note)
-
-
-@credits_.command("adjust")
-@_talking
-def adjust_credits(
-    connection: Connection,
-    tenant: TenantArgument,
-    amount: Annotated[int, typer.Option("--by", help="Credits; below zero to take some away.")],
-    *,
-    note: Annotated[str, typer.Option(help="Why.", show_default=False)] = "",
-) -> Running:
-    """Correct a balance; for administrators."""
-    from genpulse.cli.credits import change
-
-    return change(connection, tenant, "adjust", amount=amount, note=note)

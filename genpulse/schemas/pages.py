@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+MAX_PAGE = 100
+
 T = TypeVar("T")
 
 
