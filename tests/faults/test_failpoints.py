@@ -70,7 +70,8 @@ def _cases() -> Iterator[Any]:
     cases = sorted([*every, *on_postgres], key=lambda one: (one[0], list(SCENARIOS).index(one[2])))
     for number, case in enumerate(cases):
         marks = [pytest.mark.xdist_group(f"failpoints-{number * _STACKS // len(cases)}")]
-        if case[0] == "postgresql" or case[1].rpartition(".")[0] not in ALWAYS:
+        always = case[1].rpartition(".")[0] in ALWAYS and case[2] == scenarios_of(case[1])[0]
+        if case[0] == "postgresql" or not always:
             marks.append(pytest.mark.slow)
         yield pytest.param(*case, marks=marks, id="-".join(case))
 
