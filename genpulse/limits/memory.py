@@ -189,8 +189,9 @@ class MemoryLimiter(Limiter):
         between = sum(min(n * _RECHECK, _RECHECK * share.cost // held.costs[one]) for one, n in others.items())
         gap = (_RECHECK + between) // (limits.concurrency or 1)
         last = min(held.looks.get((share.tenant, share.order), 0), now + own * gap)
-        held.looks[share.tenant, share.order] = at = max(now + _RECHECK, last + gap)
-        at = max(at, held.open_at)
+        look = max(now + _RECHECK, last + gap)
+        held.looks[share.tenant, share.order] = look
+        at = max(look, held.open_at)
         held.join(held.line, job, _Waiting(at, share.tenant, held.last(share)))
         return at
 

@@ -67,19 +67,17 @@ async def main() -> list[tuple[str, str, str]]:
     alike = await on_queue([A] * (MANY + FEW), enough=MANY + FEW)
     fair = await on_queue(few, enough=MANY // 2)
     weighted = await on_queue([A] * EVENLY + [B] * EVENLY, weights={"b": 5.0}, enough=EVENLY)
-    one = Wish("a", Priority.LOW), A, Wish("a", Priority.HIGH)
-    urgent = await on_queue([wish for wish in one for _ in range(EVENLY // 2)], enough=EVENLY // 2 * 3)
-    cried = await on_queue([one[2]] * EVENLY + [B] * FEW, enough=EVENLY + FEW)
+    low, high = Wish("a", Priority.LOW), Wish("a", Priority.HIGH)
+    urgent = await on_queue([low] * EVENLY + [A] * EVENLY + [high] * FEW, enough=EVENLY * 2 + FEW)
+    cried = await on_queue([high] * EVENLY + [B] * FEW, enough=EVENLY + FEW)
     alike_at_cloud = await at_cloud([A] * (MANY + FEW), enough=MANY + FEW)
     fair_at_cloud = await at_cloud(few, enough=MANY // 2)
     return [
         (f"queue: A {MANY}, then {FEW} more with the same key: the {FEW} are served", *last(alike, FEW)),
         (f"queue: A {MANY}, then B {FEW}", *when(fair, B)),
         (f"queue: A {EVENLY}, then B {EVENLY} with weight 5: of the first {EVENLY // 2}", of_first(weighted), ""),
-        *[
-            (f"queue: A alone, {EVENLY // 2} each of low, normal, high: {w.priority}", middle(urgent, w), "")
-            for w in one
-        ],
+        (f"queue: A alone, {EVENLY} low, then {EVENLY} normal: low, normal", middle(urgent, low, A), ""),
+        (f"the same queue, then A {FEW}, high", *when(urgent, high)),
         (f"queue: A {EVENLY}, all high, then B {FEW}, normal", *when(cried, B)),
         (f"account at {RATE:.0f}/s: A {MANY}, then {FEW} more as the same tenant", *last(alike_at_cloud, FEW)),
         (f"account at {RATE:.0f}/s: A {MANY}, then B {FEW}", *when(fair_at_cloud, B)),
@@ -104,9 +102,10 @@ def of_first(served: Served) -> str:
     return f"A {first.count(A)}, B {first.count(B)}"
 
 
-def middle(served: Served, wish: Wish) -> str:
-    """The mean of its places."""
-    return f"place {statistics.mean(n for n, (one, _) in enumerate(served, start=1) if one == wish):.0f} on average"
+def middle(served: Served, *wishes: Wish) -> str:
+    """The means of their places."""
+    means = [statistics.mean(n for n, (one, _) in enumerate(served, start=1) if one == wish) for wish in wishes]
+    return f"places {' and '.join(f'{mean:.0f}' for mean in means)} on average"
 
 
 def rate(served: Served) -> float:
