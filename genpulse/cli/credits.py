@@ -27,12 +27,11 @@ async def show_ledger(connection: Connection, *, limit: int, kind: str | None, g
     """Every change of it."""
     async with connection.open() as client:
         found = await client.transactions(limit=limit, kind=kind, generation=generation)
-    table = table_of_ids("id", "when", "kind", "available", "held", "balance", "for")
+    table = table_of_ids("for", "when", "kind", "available", "held", "balance", "note")
     for one in found:
         balance = f"{one.balance.available:,}\n[dim]{one.balance.held:,} held[/]"
-        subject = "\n".join(part for part in (one.generation_id or "", escape(one.note)) if part)
         moved = (_signed(one.available), _signed(one.held))
-        table.add_row(one.id, when(one.created_at), one.kind, *moved, balance, subject)
+        table.add_row(one.generation_id or one.id, when(one.created_at), one.kind, *moved, balance, escape(one.note))
     console.print(table)
 
 
