@@ -37,7 +37,7 @@ router = APIRouter(tags=["generations"], route_class=KeyRoute, responses=openapi
 
 
 @router.post(
-    "/v1/generations/{generation_id}/retry", status_code=202, responses=_JSON_PROBLEMS | openapi.problems(404, 409)
+    "/v1/generations/{generation_id}/retry", status_code=202, responses=_JSON_PROBLEMS | openapi.problems(402, 404, 409)
 )
 async def retry_generation(
     generation_id: GenerationId,

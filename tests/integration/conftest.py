@@ -26,10 +26,12 @@ from genpulse.ids import new_id
 from genpulse.models import AssetRow
 from genpulse.records import Records
 from genpulse.repositories import assets, steps
+from genpulse.schemas.catalog import Price
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Ending, StepOrder
 from genpulse.schemas.states import GenerationStatus, MediaKind
 from genpulse.settings import (
+    CreditSettings,
     DatabaseSettings,
     SecuritySettings,
     ServerSettings,
@@ -84,6 +86,7 @@ async def api_settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.
         temporal=TemporalSettings(address="127.0.0.1:1", ui_url="http://ui.test"),
         server=ServerSettings(max_body_bytes=200_000),
         uploads=UploadSettings(max_bytes=100_000),
+        credits=CreditSettings(prices={"local/fake": Price(unit="call", credits=5)}),
         telemetry=TelemetrySettings(log_level="error"),
     )
     await prepare_tables(settings)

@@ -7,6 +7,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -15,12 +16,15 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from api.services import Services
+from genpulse.db import utc_now
 from genpulse.doctor.invariants import look
 from genpulse.doctor.ledger import of_credits
 from genpulse.models import TenantRow
-from genpulse.repositories import generations
+from genpulse.repositories import generations, steps
 from genpulse.schemas.generations import GenerationFault
-from tests.integration.conftest import CHAIN, SHAPE, Run, assert_problem, submit
+from genpulse.schemas.plans import Parking
+from genpulse.schemas.states import Billing
+from tests.integration.conftest import CHAIN, SHAPE, Run, assert_problem, asset_row, submit
 
 BALANCE = "/v1/admin/tenants/default/credits"
 FAULT = GenerationFault(code="provider_failed", message="It failed.", retryable=False, provider=None, details={})
@@ -87,6 +91,68 @@ async def test_what_never_began_costs_nothing(api: httpx.AsyncClient, run: Calla
     await grant(api, 10)
     await run((await submit(api))["id"]).end("canceled")
     assert await figures(api) == (10, 0)
+
+
+@pytest.mark.parametrize(("billing", "charged"), [(Billing.FULL, 1), (Billing.POSSIBLE, 0), (Billing.NONE, 0)])
+async def test_what_was_cancelled_costs_what_its_provider_bills_for_certain(
+    api: httpx.AsyncClient, run: Callable[[str], Run], services: Services, billing: Billing, charged: int
+) -> None:
+    await grant(api, 10)
+    work = run((await submit(api))["id"])
+    await work.begin()
+    async with services.database.transaction() as session:
+        await steps.note_attempt(session, work.generation_id, 0, 1, sent_at=utc_now(), billing=billing.value)
+    await work.end("canceled")
+    assert await figures(api) == (10 - charged, 0)
+    assert await broken(services) == []
+
+
+async def test_whoever_took_over_is_charged_at_its_own_price(
+    api: httpx.AsyncClient, run: Callable[[str], Run], services: Services
+) -> None:
+    await grant(api, 10)
+    made = await submit(api, SHAPE | {"fallbacks": ["local/fake"]})
+    assert made["cost"]["held"] == 5, "that of the dearer one"
+    work = run(made["id"])
+    order = (await work.order()).model_copy(update={"model": "local/fake"})
+    await work.records.submit_step(order)
+    await work.records.begin_step(order)
+    await work.records.finish_step(order, [asset_row(made_by=order)], parameters={}, adaptions=[])
+    await work.end("succeeded")
+    assert await figures(api) == (5, 0)
+    (row,) = (await api.get("/v1/usage", params={"by": "model"})).json()["data"]
+    assert (row["model"], row["charged"]) == ("local/fake", 5)
+    assert await broken(services) == []
+
+
+async def test_a_dead_letter_holds_what_it_held_and_more_for_a_dearer_model(
+    api: httpx.AsyncClient, run: Callable[[str], Run], services: Services
+) -> None:
+    await grant(api, 4)
+    made = await submit(api)
+    work = run(made["id"])
+    await work.begin()
+    until = utc_now() + timedelta(days=1)
+    parking = Parking(generation_id=made["id"], position=0, round=0, fault=FAULT, kept_until=until)
+    await work.records.park(parking)
+    assert await figures(api) == (3, 1)
+    dearer = {"model": "local/fake"}
+    refused = await api.post(f"/v1/generations/{made['id']}/retry", json=dearer)
+    assert_problem(refused, 402, "insufficient_credits")
+    assert (await api.get(f"/v1/generations/{made['id']}")).json()["status"] == "dead_lettered"
+    await grant(api, 1)
+    assert (await api.post(f"/v1/generations/{made['id']}/retry", json=dearer)).status_code == 202
+    assert await figures(api) == (0, 5)
+    await work.end("failed", FAULT)
+    assert await figures(api) == (5, 0)
+    assert await broken(services) == []
+
+
+async def test_a_request_that_comes_twice_holds_once(api: httpx.AsyncClient) -> None:
+    await grant(api, 10)
+    first, again = await submit(api, key="once"), await submit(api, key="once")
+    assert first["id"] == again["id"]
+    assert await figures(api) == (9, 1)
 
 
 async def test_without_credits_nothing_is_accepted(api: httpx.AsyncClient) -> None:
