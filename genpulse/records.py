@@ -10,7 +10,7 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from genpulse import admission, ledger
+from genpulse import ledger, places
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
 from genpulse.failpoints import Failpoint
@@ -204,7 +204,7 @@ async def park(session: AsyncSession, parking: Parking) -> None:
         where = (session, parking.generation_id, parking.position)
         await steps.close_attempts(*where, status=StepStatus.FAILED, error=error)
         await steps.move(*where, StepStatus.FAILED, of=_HANDED_OVER, error=error)
-        await admission.leave_place(session, parking.generation_id)
+        await places.leave_place(session, parking.generation_id)
 
 
 async def go_on(session: AsyncSession, generation_id: str, position: int, **values: Any) -> bool:
@@ -241,7 +241,7 @@ async def finish(
         # Last, because it locks the tenant's account until the end.
         account = await ledger.settle(session, ending.generation_id, ending.status)
         if account is not None and account.in_flight is not None:
-            await admission.fill_places(session, account)
+            await places.fill_places(session, account)
     return entered
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from genpulse import admission, ledger
+from genpulse import ledger, places
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, IdempotencyKeyReused, InvariantBroken, NotFound
 from genpulse.failpoints import Failpoint
@@ -135,7 +135,7 @@ async def _insert(session: AsyncSession, submission: Submission) -> str:
     await deliveries.announce(session, row.tenant_id, generations.facts_of(row, row.id, row.status))
     # Last, because it locks the tenant's account until the end.
     account = await ledger.hold(session, row.tenant_id, row.id, submission.bound)
-    await admission.take_place(session, account, row.id)
+    await places.take_place(session, account, row.id)
     return row.id
 
 

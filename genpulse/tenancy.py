@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from genpulse import admission, ledger
+from genpulse import ledger, places
 from genpulse.db import utc_now
 from genpulse.errors import Forbidden, InvalidInput, KeyInactive, NotFound
 from genpulse.ids import is_id, new_id
@@ -139,7 +139,7 @@ async def change_tenant(session: AsyncSession, tenant_id: str, wanted: TenantUpd
         values["suspended_at"] = utc_now() if wanted.suspended else None
     if values:
         await tenants.change(session, tenant_id, **values)
-        await admission.look_again(session, tenant_id)
+        await places.look_again(session, tenant_id)
         session.expire(row)
     return await find_tenant(session, tenant_id)
 
