@@ -49,7 +49,7 @@ _RPC_TIMEOUT = timedelta(seconds=5)
 _MAX_BACKOFF = 5.0
 #: What a dependency's absence looks like: the database, an answer of Temporal's, its client that cannot connect.
 _AWAY = (DependencyDown, RPCError, RuntimeError, OSError)
-_LOW_SHARE = 0.1  # of the tenant's weight
+_SHARES = {s.Priority.HIGH: 2.0, s.Priority.NORMAL: 1.0, s.Priority.LOW: 0.1}  # of the tenant's weight
 
 _MARKING = Failpoint("dispatch.mark")
 
@@ -253,15 +253,10 @@ def turn_of(share: Share) -> Priority:
     """What Temporal's queues go by; a workflow's activities inherit it.
 
     Never Temporal's own priority: it goes before tenants, so that one who calls everything urgent would starve the
-    others. Instead what is urgent, or is not, waits beside the tenant's other work: it does not stand behind that.
+    others. Instead what is urgent, or is not, waits beside the tenant's other work, with a share that is bounded.
     """
-    match share.priority:
-        case s.Priority.NORMAL:
-            return Priority(fairness_key=share.tenant, fairness_weight=share.weight)
-        case s.Priority.HIGH:
-            return Priority(fairness_key=f"{share.tenant}/high", fairness_weight=share.weight)
-        case s.Priority.LOW:
-            return Priority(fairness_key=f"{share.tenant}/low", fairness_weight=bounded(share.weight * _LOW_SHARE))
+    key = share.tenant if share.priority is s.Priority.NORMAL else f"{share.tenant}/{share.priority}"
+    return Priority(fairness_key=key, fairness_weight=bounded(share.weight * _SHARES[share.priority]))
 
 
 def ticket_of(

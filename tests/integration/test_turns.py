@@ -88,7 +88,7 @@ async def test_what_is_urgent_does_not_stand_behind_the_tenants_other_work_and_w
     assert middle(order, high) < middle(order, HEAVY) < middle(order, low)
 
 
-async def test_nobody_gets_ahead_of_other_tenants_by_calling_everything_urgent(client):
+async def test_nobody_holds_other_tenants_up_by_calling_everything_urgent(client):
     order = await served(client, [replace(HEAVY, priority=Priority.HIGH)] * 40 + [LIGHT] * 5)
     assert middle(order, LIGHT) < 25  # 42 behind them all
 
@@ -97,7 +97,8 @@ async def test_nobody_gets_ahead_of_other_tenants_by_calling_everything_urgent(c
     ("priority", "weight", "turn"),
     [
         (Priority.NORMAL, 2.5, Turn(fairness_key="default", fairness_weight=2.5)),
-        (Priority.HIGH, 2.5, Turn(fairness_key="default/high", fairness_weight=2.5)),
+        (Priority.HIGH, 2.5, Turn(fairness_key="default/high", fairness_weight=5)),
+        (Priority.HIGH, 1000, Turn(fairness_key="default/high", fairness_weight=1000)),
         (Priority.LOW, 2.5, Turn(fairness_key="default/low", fairness_weight=0.25)),
         (Priority.LOW, 0.001, Turn(fairness_key="default/low", fairness_weight=0.001)),
     ],
@@ -114,15 +115,15 @@ async def test_a_generation_starts_with_its_tenants_weight(api, services: Servic
     async def connected() -> Client:
         return client
 
-    generation_id = (await submit(api, SHAPE | {"priority": "high"}))["id"]
+    generation_id = (await submit(api, SHAPE | {"priority": "low"}))["id"]
     await Dispatcher(services.database, connected).deliver()
     handle = client.get_workflow_handle(generation_id)
     turn = (await handle.describe()).raw_description.workflow_execution_info.priority
-    assert (turn.priority_key, turn.fairness_key) == (0, "default/high")
-    assert turn.fairness_weight == pytest.approx(told)
+    assert (turn.priority_key, turn.fairness_key) == (0, "default/low")
+    assert turn.fairness_weight == pytest.approx(max(told / 10, 0.001))
     started = (await anext(handle.fetch_history_events())).workflow_execution_started_event_attributes
     (ticket,) = await DATA_CONVERTER.decode(started.input.payloads, [GenerationTicket])
-    assert (ticket.weight, ticket.priority) == (told, "high")
+    assert (ticket.weight, ticket.priority) == (told, "low")
 
 
 async def test_weights_are_those_of_the_tenants_that_there_are(services: Services) -> None:
