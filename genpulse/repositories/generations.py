@@ -192,15 +192,22 @@ async def _change(
 
 
 async def undispatched(session: AsyncSession, *, before: datetime, limit: int) -> Sequence[GenerationRow]:
-    """Generations accepted before that instant of which Temporal should know and does not yet, oldest first.
+    """Generations accepted before that instant of which Temporal should know and does not yet.
 
-    Those that wait to be admitted are not among them, unless they are cancelled.
+    The first of each tenant, then the second of each, and so on: where many are due, nobody stands behind all of
+    another's. Those that wait to be admitted are not among them, unless they are cancelled.
     """
-    is_due = or_(col(GenerationRow.admitted_at).is_not(None), col(GenerationRow.cancel_requested_at).is_not(None))
-    query = select(GenerationRow).where(
-        col(GenerationRow.dispatched_at).is_(None), is_due, col(GenerationRow.created_at) <= before
+    is_due = or_(_GENERATION.c.admitted_at.is_not(None), _GENERATION.c.cancel_requested_at.is_not(None))
+    turn = func.row_number().over(partition_by=_GENERATION.c.tenant_id, order_by=(_URGENCY, _GENERATION.c.id))
+    due = (
+        select(_GENERATION.c.id, turn.label("turn"))
+        .where(_GENERATION.c.dispatched_at.is_(None), is_due, _GENERATION.c.created_at <= before)
+        .order_by("turn", _GENERATION.c.id)
+        .limit(limit)
+        .subquery()
     )
-    return (await session.execute(query.order_by(col(GenerationRow.id)).limit(limit))).scalars().all()
+    query = select(GenerationRow).join(due, due.c.id == col(GenerationRow.id)).order_by(due.c.turn, due.c.id)
+    return (await session.execute(query)).scalars().all()
 
 
 async def count_admitted(session: AsyncSession, tenant_id: str) -> int:

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from genpulse.schemas.shares import LEAST_WEIGHT, MOST_WEIGHT
 from genpulse.schemas.strict import Flag, Instant, Number, Strict, Whole
 
 MAX_NAME = 120
 MAX_OVERLAP_SECONDS = 7 * 24 * 3600
 DEFAULT_OVERLAP_SECONDS = 24 * 3600
 MAX_CREDITS = 10**15
-_MAX_WEIGHT = 1000
 
 
 class Scope(StrEnum):
@@ -81,7 +81,7 @@ Name = Annotated[str, Field(max_length=MAX_NAME)]
 ModelPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/*-]{1,160}$", examples=["kling/*"])]
 ModelPatterns = Annotated[list[ModelPattern], Field(min_length=1, max_length=100)]
 Credits = Annotated[Whole, Field(ge=0, le=MAX_CREDITS)]
-Weight = Annotated[Number, Field(gt=0, le=_MAX_WEIGHT)]
+Weight = Annotated[Number, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT)]
 
 
 class ApiKeyCreate(Strict):

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import update
 from sqlmodel import col
 
@@ -25,6 +26,7 @@ from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Parking
 from genpulse.schemas.states import Billing
 from tests.integration.conftest import CHAIN, SHAPE, Run, assert_problem, asset_row, submit
+from tests.integration.tenants import calling, made_tenant
 
 BALANCE = "/v1/admin/tenants/default/credits"
 FAULT = GenerationFault(code="provider_failed", message="It failed.", retryable=False, provider=None, details={})
@@ -305,6 +307,18 @@ async def test_only_so_many_are_under_way_and_the_others_follow_in_turn(
     assert await admitted(services, *ids[2:]) == [False, True, True]
     await run(ids[3]).succeed()
     assert await admitted(services, *ids[2:]) == [True, True, True]
+
+
+async def test_those_that_begin_are_carried_to_temporal_in_turns(
+    api: httpx.AsyncClient, app: FastAPI, services: Services
+) -> None:
+    many = [(await submit(api, body))["id"] for body in [SHAPE] * 5 + [SHAPE | {"priority": "high"}]]
+    other = await made_tenant(api)
+    async with calling(app, other.secret) as client:
+        few = [(await submit(client))["id"] for _ in range(2)]
+    async with services.database.reading() as session:
+        due = [row.id for row in await generations.undispatched(session, before=utc_now(), limit=6)]
+    assert due == [many[5], few[0], many[0], few[1], many[1], many[2]]
 
 
 async def test_a_crowd_never_takes_more_places_than_there_are(api: httpx.AsyncClient, services: Services) -> None:

@@ -54,9 +54,12 @@ class Wish:
 
     tenant: str
     priority: Priority = Priority.NORMAL
+    is_later: bool = False
+    """Told from the others, though the product does not."""
 
 
-A, B = Wish("a"), Wish("b")
+A, B, LATER_A = Wish("a"), Wish("b"), Wish("a", is_later=True)
+What = tuple[Operation, str, str]  # to be done with which model on which queue
 #: What was served when: seconds since the first.
 Served = list[tuple[Wish, float]]
 
@@ -64,22 +67,24 @@ Served = list[tuple[Wish, float]]
 async def main() -> list[tuple[str, str, str]]:
     """Run every scenario; return what it showed."""
     few = [A] * MANY + [B] * FEW
-    alike = await on_queue([A] * (MANY + FEW), enough=MANY + FEW)
+    alike = await on_queue([A] * MANY + [LATER_A] * FEW, enough=MANY + FEW)
     fair = await on_queue(few, enough=MANY // 2)
     weighted = await on_queue([A] * EVENLY + [B] * EVENLY, weights={"b": 5.0}, enough=EVENLY)
-    low, high = Wish("a", Priority.LOW), Wish("a", Priority.HIGH)
-    urgent = await on_queue([low] * EVENLY + [A] * EVENLY + [high] * FEW, enough=EVENLY * 2 + FEW)
-    cried = await on_queue([high] * EVENLY + [B] * FEW, enough=EVENLY + FEW)
-    alike_at_cloud = await at_cloud([A] * (MANY + FEW), enough=MANY + FEW)
+    one = Wish("a", Priority.LOW), A, Wish("a", Priority.HIGH)
+    urgent = await on_queue([wish for wish in one for _ in range(EVENLY // 2)], enough=EVENLY // 2 * 3)
+    cried = await on_queue([one[2]] * EVENLY + [B] * FEW, enough=EVENLY + FEW)
+    alike_at_cloud = await at_cloud([A] * MANY + [LATER_A] * FEW, enough=MANY + FEW)
     fair_at_cloud = await at_cloud(few, enough=MANY // 2)
     return [
-        (f"queue: A {MANY}, then {FEW} more with the same key: the {FEW} are served", *last(alike, FEW)),
+        (f"queue: A {MANY}, then {FEW} more with the same key: the {FEW} are served", *when(alike, LATER_A)),
         (f"queue: A {MANY}, then B {FEW}", *when(fair, B)),
         (f"queue: A {EVENLY}, then B {EVENLY} with weight 5: of the first {EVENLY // 2}", of_first(weighted), ""),
-        (f"queue: A alone, {EVENLY} low, then {EVENLY} normal: low, normal", middle(urgent, low, A), ""),
-        (f"the same queue, then A {FEW}, high", *when(urgent, high)),
+        *[
+            (f"queue: A alone, {EVENLY // 2} each of low, normal, high: {w.priority}", middle(urgent, w), "")
+            for w in one
+        ],
         (f"queue: A {EVENLY}, all high, then B {FEW}, normal", *when(cried, B)),
-        (f"account at {RATE:.0f}/s: A {MANY}, then {FEW} more as the same tenant", *last(alike_at_cloud, FEW)),
+        (f"account at {RATE:.0f}/s: A {MANY}, then {FEW} more as the same tenant", *when(alike_at_cloud, LATER_A)),
         (f"account at {RATE:.0f}/s: A {MANY}, then B {FEW}", *when(fair_at_cloud, B)),
         ("account: requests a second, while all wait", f"{rate(alike_at_cloud):.1f}, {rate(fair_at_cloud):.1f}", ""),
     ]
@@ -91,21 +96,15 @@ def when(served: Served, wish: Wish) -> tuple[str, str]:
     return ", ".join(map(str, places)), f"{max(at for one, at in served if one == wish):.1f} s"
 
 
-def last(served: Served, count: int) -> tuple[str, str]:
-    """The same of those that came last, as the order in which all of them came."""
-    return f"{len(served) - count + 1} to {len(served)}, as they came", f"{served[-1][1]:.1f} s"
-
-
 def of_first(served: Served) -> str:
     """How the first ones are shared out."""
     first = [one for one, _ in served[: EVENLY // 2]]
     return f"A {first.count(A)}, B {first.count(B)}"
 
 
-def middle(served: Served, *wishes: Wish) -> str:
-    """The means of their places."""
-    means = [statistics.mean(n for n, (one, _) in enumerate(served, start=1) if one == wish) for wish in wishes]
-    return f"places {' and '.join(f'{mean:.0f}' for mean in means)} on average"
+def middle(served: Served, wish: Wish) -> str:
+    """The mean of its places."""
+    return f"place {statistics.mean(n for n, (one, _) in enumerate(served, start=1) if one == wish):.0f} on average"
 
 
 def rate(served: Served) -> float:
@@ -114,25 +113,30 @@ def rate(served: Served) -> float:
 
 
 async def on_queue(wishes: Sequence[Wish], *, weights: Mapping[str, float] | None = None, enough: int) -> Served:
-    """The order in which a queue with one slot serves them. All wait there before the first is served."""
-    async with running(weights or {}) as (stack, url), worker(stack, WORKFLOW_QUEUE):
-        ids = await submit(url, wishes, ON_ENGINE)
-        client = await Client.connect(stack.temporal_address, data_converter=data_converter(Settings().temporal))
-        await until_waiting(client, FAKE_QUEUE, len(wishes), patience=PATIENCE)
-        async with worker(stack, FAKE_QUEUE):
-            query = "SELECT generation_id, started_at FROM generation_step WHERE started_at IS NOT NULL"
-            return await order_of(url, query, ids, enough)
+    """The order in which a queue with one slot serves them. All wait before the first is served."""
+    query = "SELECT generation_id, started_at FROM generation_step WHERE started_at IS NOT NULL"
+    return await served_by(FAKE_QUEUE, query, wishes, ON_ENGINE, weights=weights or {}, enough=enough)
 
 
 async def at_cloud(wishes: Sequence[Wish], *, enough: int) -> Served:
-    """The order in which they are sent to an account that allows so many requests a second."""
-    async with running({}) as (stack, url), worker(stack, f"{WORKFLOW_QUEUE},{PROVIDER_QUEUES}"):
-        ids = await submit(url, wishes, AT_CLOUD)
-        query = "SELECT generation_id, sent_at FROM attempt WHERE sent_at IS NOT NULL"
-        return await order_of(url, query, ids, enough)
+    """The order in which they are sent to an account that allows so many requests a second; many may ask at once."""
+    query = "SELECT generation_id, sent_at FROM attempt WHERE sent_at IS NOT NULL"
+    return await served_by(PROVIDER_QUEUES, query, wishes, AT_CLOUD, weights={}, enough=enough)
 
 
-async def submit(url: str, wishes: Sequence[Wish], what: tuple[Operation, str, str]) -> dict[str, Wish]:
+async def served_by(
+    queues: str, query: str, wishes: Sequence[Wish], what: What, *, weights: Mapping[str, float], enough: int
+) -> Served:
+    """Let all wait in the queue, then have a worker serve it."""
+    async with running(weights) as (stack, url), worker(stack, WORKFLOW_QUEUE):
+        ids = await submit(url, wishes, what)
+        client = await Client.connect(stack.temporal_address, data_converter=data_converter(Settings().temporal))
+        await until_waiting(client, what[2], len(wishes), patience=PATIENCE)
+        async with worker(stack, queues):
+            return await order_of(url, query, ids, enough)
+
+
+async def submit(url: str, wishes: Sequence[Wish], what: What) -> dict[str, Wish]:
     """Accept them in this order, as the API does; its dispatcher carries them to Temporal."""
     operation, model, queue = what
     prompt = {"prompt": "a red circle"}
