@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+_YEAR = re.compile(r"[0-9]{4}-")  # a number may have a dash too, before its exponent
+
 
 def _written_out(given: Any) -> Any:
-    if isinstance(given, int | float) or (isinstance(given, str) and "-" not in given[1:]):
+    if isinstance(given, int | float) or (isinstance(given, str) and not _YEAR.match(given)):
         raise PydanticCustomError("datetime_parsing", "a number is no instant")
     return given
 

@@ -120,6 +120,8 @@ async def test_filters_are_joined(api: httpx.AsyncClient, run: Runs) -> None:
         {"operation": "text-to-song"},
         {"created_after": "yesterday"},
         {"created_after": "2026-01-31T12:00:00"},
+        {"created_after": "1700000000"},
+        {"created_after": "123e-4"},
         {"offset": "1"},
     ],
 )
