@@ -96,9 +96,7 @@ class EngineActivities:
 
     async def _stage(self, work: StepWork, folder: Path) -> Staged:
         spec = self.catalog.get(work.model).operations[work.operation]
-        return await self.assets.stage(
-            work.input, work.sources, spec.images, folder, step_id=work.step_id, adapt=work.adapt
-        )
+        return await self.assets.stage(work, spec.images, folder)
 
     async def _run_engine(self, task: EngineTask, folder: Path, run: _Run) -> EngineOutput:
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -198,9 +198,7 @@ class ProviderActivities:
     async def _request(self, order: StepOrder, call: Call, folder: Path) -> ModelCall:
         work, spec = call.work, self.catalog.get(order.model)
         rules = spec.operations[work.operation].images
-        staged = await self.assets.stage(
-            work.input, work.sources, rules, folder, step_id=work.step_id, adapt=work.adapt
-        )
+        staged = await self.assets.stage(work, rules, folder)
         media: dict[str, list[Media]] = {}
         for where, path in staged.files.items():
             url = await self._url(order, work, staged, where, rules)
@@ -323,6 +321,7 @@ class ProviderActivities:
     async def _cancel(self, order: StepOrder) -> Cancellation:
         call = await self.calls.sent(order)
         if call is None:
+            await self._leave_turn(order)
             return Cancellation(billing=Billing.NONE)
         account = self.accounts.of(order.model)
         job = await self._job_of(order, call, account)
@@ -330,6 +329,13 @@ class ProviderActivities:
         await self.calls.given_up(order, call, billing, usage)
         await self.limiter.release(account.name, call.key)
         return Cancellation(billing=billing, unknown=job is None and call.answer is None)
+
+    async def _leave_turn(self, order: StepOrder) -> None:
+        """What waited to be sent keeps nobody waiting any more. Where that cannot be said, its turn lapses."""
+        key = await self.calls.key_of(order)
+        if key is not None:
+            with suppress(DependencyDown):
+                await self.limiter.release(order.model.partition("/")[0], key)
 
     async def _job_of(self, order: StepOrder, call: Call, account: Account) -> Job | None:
         """The job of a call that was sent; looked for at the cloud, where its answer was lost."""

@@ -15,13 +15,14 @@ import httpx
 
 from genpulse.adapters import Fitted, fit_image, needs_fitting
 from genpulse.db import Database, utc_now
-from genpulse.errors import AdaptionRequired, InvalidInput
+from genpulse.errors import AdaptionRequired, GenPulseError, InvalidInput
 from genpulse.failpoints import Failpoint
 from genpulse.ids import new_id
 from genpulse.media import MediaLimits, is_quick, poster, probe
 from genpulse.models import AssetRow
 from genpulse.net import download
 from genpulse.providers.base import Media
+from genpulse.records import StepWork
 from genpulse.repositories import assets
 from genpulse.schemas.assets import MediaInfo
 from genpulse.schemas.catalog import ImageRules, Size
@@ -102,49 +103,42 @@ class Assets:
             sha256, _ = await self._storage.put_file(still)
             return sha256
 
-    async def stage(
-        self,
-        given: Mapping[str, Any],
-        sources: Mapping[str, AssetRow],
-        rules: Mapping[str, ImageRules],
-        folder: Path,
-        *,
-        step_id: str,
-        adapt: bool,
-    ) -> Staged:
+    async def stage(self, work: StepWork, rules: Mapping[str, ImageRules], folder: Path) -> Staged:
         """Bring the media inputs of a step into `folder`, fitted to what its model accepts.
 
         Frames of the result take its shape; what is only looked at for reference keeps its own. Raises AdaptionRequired
-        where fitting is needed but `adapt` is off.
+        where fitting is needed but `adapt` is off, and for a URL what `download` raises.
         """
-        staged = Staged()
+        staged, given = Staged(), work.input
         made = Size(given["width"], given["height"]) if {"width", "height"} <= given.keys() else None
         for name, value in media_references(given):
             field = name.partition(".")[0]
             target = None if field == "reference_images" else made
             path = folder / f"{name}-source"
-            info, size = await self._fetch(name, value, sources.get(name), path)
+            info, size = await self._fetch(work, name, value, path)
             staged.files[name] = path
-            if field in rules and adapt:
+            if field in rules and work.adapt:
                 fit = partial(fit_image, path, rules[field], folder / name, target=target)
                 if fitted := await self._inspect(path, fit):
                     staged.files[name] = fitted.path
                     staged.fitted.add(name)
-                    staged.adaptions.append(_adaption(step_id, fitted))
+                    staged.adaptions.append(_adaption(work.step_id, fitted))
             elif field in rules and (why := needs_fitting(info, size, rules[field], target=target)):
                 raise AdaptionRequired(f"`adapt` is off, and `{name}` does not fit: {why}.", field=f"input.{name}")
         return staged
 
-    async def _fetch(
-        self, name: str, value: Mapping[str, Any], source: AssetRow | None, to: Path
-    ) -> tuple[MediaInfo, int]:
+    async def _fetch(self, work: StepWork, name: str, value: Mapping[str, Any], to: Path) -> tuple[MediaInfo, int]:
+        source = work.sources.get(name)
         if source is not None:
             await self._storage.fetch_to(source.sha256, to)
             return MediaInfo.model_validate(source, from_attributes=True), source.bytes
-        size = await download(
-            self._client, value["url"], to, max_bytes=self._limits.max_bytes, timeout=_DOWNLOAD_SECONDS
-        )
-        info = await self._inspect(to, lambda: probe(to, limits=self._limits))
+        most = min(self._limits.max_bytes, work.input_bytes or self._limits.max_bytes)
+        try:
+            size = await download(self._client, value["url"], to, max_bytes=most, timeout=_DOWNLOAD_SECONDS)
+            info = await self._inspect(to, lambda: probe(to, limits=self._limits))
+        except GenPulseError as error:
+            error.field = f"input.{name}.url"
+            raise
         needed = MEDIA_FIELDS[name.partition(".")[0]]
         if info.kind != needed:
             raise InvalidInput(

@@ -95,6 +95,11 @@ class Calls:
             return None
         return _call(order, row, await self._records.step_work(order))
 
+    async def key_of(self, order: StepOrder) -> str | None:
+        """By which the limiter, and maybe the cloud, knows the last call, also one that has ended; None without one."""
+        row = await self._last(order)
+        return None if row is None else _key(order, row)
+
     @Failpoint("calls.sending")
     async def sending(self, order: StepOrder, call: Call, *, account: str, endpoint: str) -> None:
         """The call is about to be sent. From here on it is never sent a second time unless `withdrawn`.

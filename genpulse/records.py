@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import func
@@ -16,7 +16,7 @@ from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
 from genpulse.failpoints import Failpoint
 from genpulse.models import AssetRow, StepRow
 from genpulse.pricing import Made, used
-from genpulse.repositories import assets, generations, steps
+from genpulse.repositories import assets, generations, steps, tenants
 from genpulse.repositories.generations import Event
 from genpulse.schemas.credits import Quote
 from genpulse.schemas.generations import Adaption, GenerationFault, media_references
@@ -29,15 +29,20 @@ _HANDED_OVER = (StepStatus.SUBMITTED, StepStatus.RUNNING)
 
 @dataclass(frozen=True, kw_only=True)
 class StepWork:
-    """What there is to do for a step. `outputs` is filled, and nothing is left to do, once the step has succeeded."""
+    """What there is to do for a step. `outputs` is filled, and nothing is left to do, once the step has succeeded.
+
+    `sources` are the stored files that its media inputs refer to. A file that is given by URL has at most `input_bytes`
+    where the tenant has such a limit.
+    """
 
     step_id: str
     operation: Operation
     model: str
     input: dict[str, Any]
     options: dict[str, Any]
-    sources: dict[str, AssetRow]
+    sources: dict[str, AssetRow] = field(default_factory=dict)
     adapt: bool = True
+    input_bytes: int | None = None
     outputs: Sequence[str] = ()
 
 
@@ -75,8 +80,7 @@ class Records:
             )
             attempt = {"step": step.step_id, "number": number, "provider": provider, "model": model}
             await _touch(session, order, ("attempt", attempt | {"status": "running", "error": None}))
-            sources, adapt = await _sources(session, order, _input(step, order.model))
-            return _work(step, order.model, sources=sources, adapt=adapt)
+            return await _with_media(session, order, _work(step, order.model))
 
     @Failpoint("records.step_work")
     async def step_work(self, order: StepOrder) -> StepWork:
@@ -89,8 +93,7 @@ class Records:
             step = await _step(session, order)
             if step.status != StepStatus.RUNNING:
                 return await _done(session, order)
-            sources, adapt = await _sources(session, order, _input(step, order.model))
-            return _work(step, order.model, sources=sources, adapt=adapt)
+            return await _with_media(session, order, _work(step, order.model))
 
     @Failpoint("records.progress")
     async def progress(self, order: StepOrder, step_id: str, fraction: float) -> None:
@@ -294,15 +297,20 @@ async def _touch(session: AsyncSession, order: StepOrder, *events: Event, **valu
         raise AlreadyFinished("The generation has ended.")
 
 
-async def _sources(session: AsyncSession, order: StepOrder, given: dict[str, Any]) -> tuple[dict[str, AssetRow], bool]:
-    """The stored files that a step's media inputs refer to (those given by URL are none), and whether to adapt them."""
-    media = dict(media_references(given))
+async def _with_media(session: AsyncSession, order: StepOrder, work: StepWork) -> StepWork:
+    """The same, with what is known of its media inputs."""
+    media = dict(media_references(work.input))
     if not media:
-        return {}, True
+        return work
     generation = await generations.get(session, order.tenant_id, order.generation_id)
-    adapt = generation is None or generation.request.get("adapt", True)
     stored = {name: value for name, value in media.items() if "url" not in value}
-    return {name: await _source(session, order, value) for name, value in stored.items()}, adapt
+    tenant = await tenants.get(session, order.tenant_id) if len(stored) < len(media) else None
+    return replace(
+        work,
+        sources={name: await _source(session, order, value) for name, value in stored.items()},
+        adapt=generation is None or generation.request.get("adapt", True),
+        input_bytes=tenant.input_bytes if tenant else None,
+    )
 
 
 async def _source(session: AsyncSession, order: StepOrder, reference: dict[str, Any]) -> AssetRow:
@@ -327,22 +335,13 @@ def _input(step: StepRow, model: str) -> dict[str, Any]:
     return step.input if model == step.model else inputs.get(model, step.input)
 
 
-def _work(
-    step: StepRow,
-    model: str,
-    *,
-    sources: dict[str, AssetRow] | None = None,
-    adapt: bool = True,
-    outputs: Sequence[str] = (),
-) -> StepWork:
+def _work(step: StepRow, model: str, *, outputs: Sequence[str] = ()) -> StepWork:
     return StepWork(
         step_id=step.step_id,
         operation=step.operation,
         model=model,
         input=_input(step, model),
         options=options_for(model, step.model, step.provider_options),
-        sources=sources or {},
-        adapt=adapt,
         outputs=outputs,
     )
 

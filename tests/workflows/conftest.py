@@ -182,7 +182,7 @@ async def furnished(
     catalog = load_catalog(engine_models({}), CLOUDS)
     records, engine, queue = Records(database), ScriptedEngine(), after.queue if after else f"test-{uuid.uuid4()}"
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(http_client(allow_private=False))
+        client = await stack.enter_async_context(http_client(allow_private=True))
         assets = Assets(database, storage, client, MediaLimits(**UploadSettings().model_dump()))
         threads = stack.enter_context(ThreadPoolExecutor(4))
         activities = EngineActivities(records, assets, catalog, engine, threads)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -18,12 +20,14 @@ from genpulse.assets import Staged
 from genpulse.circuits import FAILURES_TO_OPEN
 from genpulse.db import utc_now
 from genpulse.errors import AlreadyFinished
+from genpulse.limits import MemoryLimiter, Share
 from genpulse.models import AttemptRow, GenerationRow
+from genpulse.providers.registry import Accounts
 from genpulse.records import StepWork
 from genpulse.repositories import assets, circuits, steps
 from genpulse.schemas.catalog import ImageRules
 from genpulse.schemas.plans import StepOrder
-from genpulse.schemas.states import GenerationStatus, MediaKind, Operation
+from genpulse.schemas.states import Billing, GenerationStatus, MediaKind, Operation
 from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.faults import FAULTS
 from genpulse.simulator.jobs import State
@@ -31,7 +35,7 @@ from genpulse.simulator.media import Format, Media, render
 from genpulse.simulator.wire import Kind
 from tests.workflows.conftest import CLOUDS, TENANT, House, until
 
-FAL = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
+FAL: dict[str, Any] = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
 MODELS = [
     FAL,
     {"model": "fal/flux-dev", "input": {"prompt": "a red circle", "width": 512, "height": 512, "seed": 7}},
@@ -285,6 +289,26 @@ async def test_a_call_that_is_being_sent_is_cancelled_once_it_is_known(house: Ho
     assert job.state == State.CANCELLED
     (attempt,) = await attempts(house, ticket.generation_id)
     assert (attempt.status, attempt.provider_job_id) == ("canceled", job.id)
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_keeps_nobody_waiting(house: House) -> None:
+    """The next one gets its turn at the provider, not the one behind."""
+    wire = house.clouds.accounts.of(FAL["model"]).http
+    accounts = Accounts({"fal": CLOUDS["fal"].model_copy(update={"rate": 0.001})}, {"fal": wire})
+    clouds, turns = replace(house.clouds, accounts=accounts, limiter=MemoryLimiter()), []
+    await clouds.limiter.acquire("fal", "somebody", accounts.of(FAL["model"]).limits, share=Share(tenant=TENANT))
+    for _ in range(2):
+        ticket = await house.accept(**FAL)
+        order = StepOrder(generation_id=ticket.generation_id, tenant_id=TENANT, position=0, model=FAL["model"], total=1)
+        await clouds.records.submit_step(order)
+        with pytest.raises(ApplicationError) as waits:
+            await ActivityEnvironment().run(clouds.submit, order)
+        turns.append(waits.value.next_retry_delay)
+        assert (await ActivityEnvironment().run(clouds.cancel, order)).billing == Billing.NONE
+    first, second = turns
+    assert first is not None and second is not None
+    assert second <= first
+    assert house.world.find_jobs() == []
 
 
 async def test_a_callback_wakes_the_workflow(house: House) -> None:

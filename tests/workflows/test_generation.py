@@ -13,12 +13,14 @@ from temporalio.workflow import _Definition
 
 from genpulse.dispatch import WORKFLOW_TYPE
 from genpulse.errors import ContentBlocked, ProviderFailed
-from genpulse.repositories import assets, events, steps
+from genpulse.repositories import assets, events, steps, tenants
 from genpulse.schemas import attributes
 from genpulse.schemas.engine import EngineTask, OnProgress
 from genpulse.schemas.plans import StepOrder
 from genpulse.schemas.states import GenerationStatus, StepStatus
+from genpulse.simulator.media import Format, Media, render
 from genpulse.temporal import DATA_CONVERTER
+from tests.servers.files import file_server
 from tests.workflows.conftest import FAKE, TENANT, Behaviour, House, until
 from workflows.generation import GenerationWorkflow
 
@@ -167,6 +169,29 @@ async def test_cancel_reaches_the_engine_and_keeps_what_was_made(house: House) -
     row, chain = await house.rows(ticket.generation_id)
     assert row.status == GenerationStatus.CANCELED
     assert [step.status for step in chain] == [StepStatus.SUCCEEDED, StepStatus.CANCELED]
+
+
+async def test_a_file_at_a_url_is_no_larger_than_its_tenant_may_send(house: House) -> None:
+    async with file_server() as elsewhere:
+        elsewhere.files["/given"] = render(Media(Format.PNG))
+        given: dict[str, object] = {"image": {"url": f"{elsewhere.url}/given"}}
+        wanted: dict[str, object] = {"model": "local/fake", "operation": "image-to-video", "input": given}
+        await limit(house, len(elsewhere.files["/given"]))
+        just_right, _ = await house.run(**wanted)
+        await limit(house, len(elsewhere.files["/given"]) - 1)
+        too_large = await house.accept(**wanted)
+        with pytest.raises(WorkflowFailureError):
+            await (await house.start(too_large)).result()
+    assert (await house.rows(just_right))[0].status == GenerationStatus.SUCCEEDED
+    row, _ = await house.rows(too_large.generation_id)
+    assert row.error is not None
+    assert (row.error["code"], row.error["details"]["field"]) == ("invalid_input", "input.image.url")
+    assert row.error["details"]["max_bytes"] == len(elsewhere.files["/given"]) - 1
+
+
+async def limit(house: House, input_bytes: int) -> None:
+    async with house.database.transaction() as session:
+        await tenants.change(session, TENANT, input_bytes=input_bytes)
 
 
 async def test_a_finished_step_is_not_run_again(house: House) -> None:
