@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from api.inputs import planned
@@ -81,7 +82,15 @@ class Submitter:
             return await self._replay(accepted)
         self.services.dispatcher.notify()
         self.services.metrics.count_accepted(row.operation, row.model)
-        return Submitted(self.views.generation(row, Parts(submission.steps)), replayed=False)
+        return Submitted(await self._answer(submission), replayed=False)
+
+    async def _answer(self, submission: Submission) -> Generation:
+        """What was just accepted; of one that waits for a place the database knows how many go before."""
+        row = submission.generation
+        if row.admitted_at is None:
+            with suppress(DependencyDown):  # it is accepted all the same
+                return self.views.generation(*await self._read(row.id))
+        return self.views.generation(row, Parts(submission.steps))
 
     async def _made_by(self, key: str, body: str) -> str | None:
         async with self.services.database.reading() as session:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from genpulse import ledger
+from genpulse import ledger, places
 from genpulse.catalog import Catalog
 from genpulse.db import utc_now
 from genpulse.errors import AlreadyFinished, InvariantBroken, NotDeadLettered, NotFound
@@ -42,13 +42,14 @@ async def decide(session: AsyncSession, tenant_id: str, generation_id: str, how:
 def retrying(catalog: Catalog, model: str | None = None, *, allowed: Container[str] = ALL_MODELS) -> Decide:
     """It goes on from the step that failed, with as much time as it had at first; with `model` instead of its own.
 
-    Raises UnknownModel, Forbidden for one that is not `allowed`, InvalidInput where it cannot take the step, and, where
-    it is dearer than what is held, what `ledger.hold` raises.
+    It waits for a place among what its tenant may have under way, like any other. Raises UnknownModel, Forbidden for
+    one that is not `allowed`, InvalidInput where it cannot take the step, and, where it is dearer than what is held,
+    what `ledger.hold` raises.
     """
 
     async def retry(session: AsyncSession, row: GenerationRow) -> None:
         step = await _failed_step(session, row)
-        adaptions = list(row.adaptions)
+        adaptions, taking_over = list(row.adaptions), None
         if model is None:
             choices = [Choice(model=step.model, queue=step.queue)]
             choices += [Choice.model_validate(one) for one in step.fallbacks]
@@ -59,13 +60,17 @@ def retrying(catalog: Catalog, model: str | None = None, *, allowed: Container[s
             adaptions += [one.model_dump(mode="json") for one in fitted]
             others = [one for one in step.fallbacks if one["model"] != model]
             await steps.set_fallbacks(session, row.id, step.position, [taking_over.model_dump(), *others])
-            await _hold_more(session, catalog, row, step, taking_over)
             choices = [Choice(model=taking_over.model, queue=taking_over.queue)]
         deadline_at = utc_now() + timedelta(seconds=row.request["deadline_seconds"])
         decided = Resolution(action="retry", round=row.round, choices=choices, deadline_at=deadline_at)
         told = {"resolution": decided.model_dump(mode="json"), "resolution_sent_at": None, "adaptions": adaptions}
-        if not await go_on(session, row.id, step.position, deadline_at=deadline_at, round=row.round + 1, **told):
+        fresh = {"round": row.round + 1, "deadline_at": deadline_at, "admitted_at": utc_now()}
+        if not await go_on(session, row.id, step.position, to=GenerationStatus.QUEUED, **fresh, **told):
             raise NotDeadLettered(f"Somebody else has decided about {row.id} already.")
+        # Last, because both lock the tenant's account until the end.
+        if taking_over is not None:
+            await _hold_more(session, catalog, row, step, taking_over)
+        await places.return_to_place(session, row.id)
 
     return retry
 

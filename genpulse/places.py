@@ -13,12 +13,14 @@ from genpulse.repositories.balances import Account
 _ALL = 1000
 
 
-async def take_place(session: AsyncSession, account: Account, generation_id: str) -> None:
-    """A generation has just been accepted: have it wait where there is no place for it."""
+async def take_place(session: AsyncSession, account: Account, generation_id: str) -> bool:
+    """A generation is to be under way: have it wait where there is no place for it. Return whether there is one."""
     if account.in_flight is None:
-        return
-    if await generations.count_admitted(session, account.tenant_id) > account.in_flight:
-        await generations.hold_back(session, generation_id)
+        return True
+    if await generations.count_admitted(session, account.tenant_id) <= account.in_flight:
+        return True
+    await generations.hold_back(session, generation_id)
+    return False
 
 
 async def fill_places(session: AsyncSession, account: Account) -> int:
@@ -27,6 +29,14 @@ async def fill_places(session: AsyncSession, account: Account) -> int:
         return await generations.admit(session, account.tenant_id, limit=_ALL)
     free = account.in_flight - await generations.count_admitted(session, account.tenant_id)
     return await generations.admit(session, account.tenant_id, limit=free) if free > 0 else 0
+
+
+async def return_to_place(session: AsyncSession, generation_id: str) -> None:
+    """A generation that was not under way goes on: have it wait where there is no place for it."""
+    tenant_id = await generations.limited_tenant_of(session, generation_id)
+    account = await balances.lock(session, tenant_id) if tenant_id is not None else None
+    if account is not None:
+        await take_place(session, account, generation_id)
 
 
 async def leave_place(session: AsyncSession, generation_id: str) -> None:

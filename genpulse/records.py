@@ -167,9 +167,9 @@ class Records:
     @Failpoint("records.resume")
     async def resume(self, resumption: Resumption) -> None:
         """A dead letter goes on, from the step that it stood at. Where the API was told to, it does so already."""
-        fresh = {"round": resumption.round, "deadline_at": resumption.deadline_at}
+        step, deadline_at = (resumption.generation_id, resumption.position), resumption.deadline_at
         async with self._database.transaction() as session:
-            await go_on(session, resumption.generation_id, resumption.position, **fresh)
+            await go_on(session, *step, round=resumption.round, deadline_at=deadline_at)
 
     @Failpoint("records.expire")
     async def expire(self, ending: Ending) -> bool:
@@ -210,12 +210,17 @@ async def park(session: AsyncSession, parking: Parking) -> None:
         await places.leave_place(session, parking.generation_id)
 
 
-async def go_on(session: AsyncSession, generation_id: str, position: int, **values: Any) -> bool:
-    """Have a dead letter run again, with its failed step to be done. Return False where it is none."""
-    running, parked = GenerationStatus.RUNNING, [GenerationStatus.DEAD_LETTERED]
-    entered = await generations.enter(
-        session, generation_id, running, _status(running), of=parked, error=None, **values
-    )
+async def go_on(
+    session: AsyncSession,
+    generation_id: str,
+    position: int,
+    *,
+    to: GenerationStatus = GenerationStatus.RUNNING,
+    **values: Any,
+) -> bool:
+    """Have a dead letter go on, with its failed step to be done. Return False where it is none."""
+    parked = [GenerationStatus.DEAD_LETTERED]
+    entered = await generations.enter(session, generation_id, to, _status(to), of=parked, error=None, **values)
     if entered:
         failed, fresh = [StepStatus.FAILED], {"error": None, "progress": 0.0}
         await steps.move(session, generation_id, position, StepStatus.QUEUED, of=failed, **fresh)

@@ -135,7 +135,8 @@ async def _insert(session: AsyncSession, submission: Submission) -> str:
     await deliveries.announce(session, row.tenant_id, generations.facts_of(row, row.id, row.status))
     # Last, because it locks the tenant's account until the end.
     account = await ledger.hold(session, row.tenant_id, row.id, submission.bound)
-    await places.take_place(session, account, row.id)
+    if not await places.take_place(session, account, row.id):
+        row.admitted_at = None
     return row.id
 
 

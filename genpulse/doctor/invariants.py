@@ -111,6 +111,7 @@ def _of_generations() -> list[Invariant]:
 
 def _of_dispatch() -> list[Invariant]:
     a_while_ago = utc_now() - _PROMPTLY
+    admitted_at = col(GenerationRow.admitted_at)
     cancelled_at, resolution = col(GenerationRow.cancel_requested_at), col(GenerationRow.resolution)
     heard_lately = exists().where(
         col(EventRow.generation_id) == _id,
@@ -120,11 +121,11 @@ def _of_dispatch() -> list[Invariant]:
     return [
         Invariant(
             id="I07",
-            sentence="Temporal knows of every generation within a minute",
+            sentence="Temporal knows of every generation that may begin within a minute",
             among=GenerationRow,
             where=~_is_final,
             broken_by=select(_id).where(
-                ~_is_final, col(GenerationRow.dispatched_at).is_(None), col(GenerationRow.created_at) < a_while_ago
+                ~_is_final, col(GenerationRow.dispatched_at).is_(None), admitted_at < a_while_ago
             ),
         ),
         Invariant(
@@ -140,7 +141,10 @@ def _of_dispatch() -> list[Invariant]:
             among=GenerationRow,
             where=resolution.is_not(None),
             broken_by=select(_id).where(
-                resolution.is_not(None), col(GenerationRow.resolution_sent_at).is_(None), ~heard_lately
+                resolution.is_not(None),
+                col(GenerationRow.resolution_sent_at).is_(None),
+                admitted_at < a_while_ago,
+                ~heard_lately,
             ),
         ),
     ]
@@ -173,9 +177,11 @@ def _of_steps() -> list[Invariant]:
         ),
         Invariant(
             id="I13",
-            sentence="No step of a queued generation has begun",
+            sentence="No step of a generation that has never run has begun",
             among=StepRow,
-            broken_by=steps.where(_status == GenerationStatus.QUEUED, status != StepStatus.QUEUED),
+            broken_by=steps.where(
+                _status == GenerationStatus.QUEUED, col(GenerationRow.round) == 0, status != StepStatus.QUEUED
+            ),
         ),
         Invariant(
             id="I14",

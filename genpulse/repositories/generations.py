@@ -299,9 +299,14 @@ async def mark_cancel_sent(session: AsyncSession, generation_ids: Sequence[str])
 
 
 async def resolutions_unsent(session: AsyncSession, *, limit: int) -> Sequence[GenerationRow]:
-    """Dead letters about which a person has decided, and whose workflows have not heard of it."""
+    """Dead letters about which a person has decided, and whose workflows have not heard of it.
+
+    Not those that are to go on and wait to be admitted.
+    """
     query = select(GenerationRow).where(
-        col(GenerationRow.resolution).is_not(None), col(GenerationRow.resolution_sent_at).is_(None)
+        col(GenerationRow.resolution).is_not(None),
+        col(GenerationRow.resolution_sent_at).is_(None),
+        col(GenerationRow.admitted_at).is_not(None),
     )
     # As they are now: the session may have read one before a person decided about it.
     query = query.order_by(col(GenerationRow.id)).limit(limit).execution_options(populate_existing=True)

@@ -90,7 +90,7 @@ FINAL = frozenset({_S.SUCCEEDED, _S.FAILED, _S.CANCELED})
 
 #: From which states a generation may enter each state. Everything else is refused by the database update itself.
 ENTERED_FROM: dict[GenerationStatus, frozenset[GenerationStatus]] = {
-    _S.QUEUED: frozenset(),
+    _S.QUEUED: frozenset({_S.DEAD_LETTERED}),
     _S.RUNNING: frozenset({_S.QUEUED, _S.DEAD_LETTERED}),
     _S.CANCELING: frozenset({_S.QUEUED, _S.RUNNING, _S.DEAD_LETTERED}),
     _S.SUCCEEDED: frozenset({_S.RUNNING, _S.CANCELING}),

@@ -297,7 +297,9 @@ async def test_only_so_many_are_under_way_and_the_others_follow_in_turn(
 ) -> None:
     await limit(services, 2)
     bodies = [SHAPE, SHAPE, SHAPE | {"priority": "low"}, SHAPE, SHAPE | {"priority": "high"}]
-    ids = [(await submit(api, body))["id"] for body in bodies]
+    made = [await submit(api, body) for body in bodies]
+    assert [one["queue_position"] for one in made] == [None, None, 1, 1, 1]
+    ids = [one["id"] for one in made]
     assert await admitted(services, *ids) == [True, True, False, False, False]
     positions = [(await api.get(f"/v1/generations/{one}")).json()["queue_position"] for one in ids]
     assert positions == [None, None, 3, 2, 1]

@@ -13,7 +13,7 @@ from api.services import Services
 from genpulse.db import utc_now
 from genpulse.deadletters import decide, discarding
 from genpulse.errors import NotFound
-from genpulse.repositories import generations
+from genpulse.repositories import generations, tenants
 from genpulse.schemas.deadletters import DeadLetterFilter
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Parking
@@ -77,7 +77,7 @@ async def test_a_retry_goes_on_and_waits_to_be_told_to_its_workflow(
     answer = await api.post(f"/v1/generations/{made['id']}/retry")
     assert answer.status_code == 202
     seen = answer.json()
-    assert (seen["status"], seen["error"], seen["dead_letter"]) == ("running", None, None)
+    assert (seen["status"], seen["error"], seen["dead_letter"]) == ("queued", None, None)
     assert [step["status"] for step in seen["steps"]] == ["succeeded", "queued", "queued"]
     assert seen["deadline_at"] > made["deadline_at"]
     async with services.database.reading() as session:
@@ -133,7 +133,23 @@ async def test_a_parking_that_is_repeated_undoes_no_retry(api: httpx.AsyncClient
         generation_id=made["id"], position=0, round=0, fault=fault(), kept_until=utc_now() + timedelta(days=7)
     )
     await run(made["id"]).records.park(again)
-    assert (await shown(api, made["id"]))["status"] == "running"
+    assert (await shown(api, made["id"]))["status"] == "queued"
+
+
+async def test_a_retry_waits_for_a_place(api: httpx.AsyncClient, services: Services, run, park) -> None:
+    """Of a tenant that may have one generation under way, another one has the place meanwhile."""
+    async with services.database.transaction() as session:
+        await tenants.change(session, "default", in_flight=1)
+    late, other = await submit(api), await submit(api)
+    await park(late["id"])
+    retried = (await api.post(f"/v1/generations/{late['id']}/retry")).json()
+    assert (retried["status"], retried["queue_position"]) == ("queued", 1)
+    async with services.database.reading() as session:
+        assert await generations.resolutions_unsent(session, limit=10) == []
+    await run(other["id"]).succeed()
+    assert (await shown(api, late["id"]))["queue_position"] is None
+    async with services.database.reading() as session:
+        assert [one.id for one in await generations.resolutions_unsent(session, limit=10)] == [late["id"]]
 
 
 async def test_a_preview_shows_what_would_be_hit_and_does_nothing(api: httpx.AsyncClient, park) -> None:
@@ -198,7 +214,7 @@ async def test_who_cannot_be_retried_is_named_and_the_others_go_on(api: httpx.As
     (refused,) = bulk["refused"]
     assert (refused["id"], refused["problem"]["code"]) == (enlarged, "invalid_input")
     assert "local/shapes cannot take over" in refused["problem"]["detail"]
-    assert [(await shown(api, one))["status"] for one in (still, enlarged)] == ["running", "dead_lettered"]
+    assert [(await shown(api, one))["status"] for one in (still, enlarged)] == ["queued", "dead_lettered"]
 
 
 async def test_another_tenants_are_not_there(api: httpx.AsyncClient, services: Services, park) -> None:

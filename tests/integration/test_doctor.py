@@ -210,7 +210,7 @@ FAULTS = {
         f"UPDATE generation SET deadline_at = '2020-01-01 00:00:00+00:00' WHERE id = '{WAITING}'"
     ],
     "Temporal knows of every generation": [
-        f"UPDATE generation SET created_at = '2020-01-01 00:00:00+00:00' WHERE id = '{WAITING}'"
+        f"UPDATE generation SET admitted_at = '2020-01-01 00:00:00+00:00' WHERE id = '{WAITING}'"
     ],
     "Temporal knows of every cancellation": [
         f"UPDATE generation SET cancel_requested_at = '2020-01-01 00:00:00+00:00' WHERE id = '{WAITING}'"
@@ -218,7 +218,9 @@ FAULTS = {
     "Every generation has steps": [f"DELETE FROM generation_step WHERE generation_id = '{WAITING}'"],
     "No step is open": [f"UPDATE generation_step SET status = 'running' WHERE generation_id = '{DONE}'"],
     "Every step of a succeeded": [f"UPDATE generation_step SET status = 'failed' WHERE generation_id = '{DONE}'"],
-    "No step of a queued": [f"UPDATE generation_step SET status = 'running' WHERE generation_id = '{WAITING}'"],
+    "No step of a generation that has never run": [
+        f"UPDATE generation_step SET status = 'running' WHERE generation_id = '{WAITING}'"
+    ],
     "Every succeeded step has made something": [
         f"UPDATE event SET type = 'progress' WHERE generation_id = '{DONE}' AND seq = 2",
         f"UPDATE event SET data = '{{\"step\": \"other\"}}' WHERE generation_id = '{DONE}' AND seq = 2",
@@ -237,7 +239,7 @@ FAULTS = {
         f"UPDATE generation SET status = 'dead_lettered', kept_until = '2020-01-01 00:00+00:00' WHERE id = '{WAITING}'"
     ],
     "Temporal knows of every decision": [
-        f"UPDATE generation SET resolution = '{{}}' WHERE id = '{WAITING}'",
+        f"UPDATE generation SET resolution = '{{}}', admitted_at = '2020-01-01 00:00:00+00:00' WHERE id = '{WAITING}'",
     ],
     "Every output belongs to a step that has succeeded": [
         f"UPDATE generation_step SET status = 'failed' WHERE generation_id = '{DONE}'",

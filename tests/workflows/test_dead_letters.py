@@ -114,7 +114,7 @@ async def test_a_retry_goes_on_from_the_step_that_failed(house: House) -> None:
     ]  # fmt: skip
     async with house.database.reading() as session:
         told = [event.data["status"] for event in await events.after(session, row.id, 0) if event.type == "status"]
-    assert told == ["running", "dead_lettered", "running", "succeeded"]
+    assert told == ["running", "dead_lettered", "queued", "running", "succeeded"]
 
 
 async def test_it_is_kept_again_when_the_retry_fails_too_and_an_old_decision_is_none(house: House) -> None:
