@@ -19,7 +19,7 @@ from genpulse.pricing import held_for
 from genpulse.records import discard, go_on
 from genpulse.repositories import generations, steps
 from genpulse.schemas.generations import GenerationFault
-from genpulse.schemas.plans import Choice, Ending, Fallback, PlannedStep, Resolution
+from genpulse.schemas.plans import Choice, Ending, Fallback, PlannedStep, Resolution, options_for
 from genpulse.schemas.states import GenerationStatus, StepStatus
 from genpulse.schemas.tenants import ALL_MODELS
 
@@ -79,14 +79,17 @@ async def _hold_more(
     session: AsyncSession, catalog: Catalog, row: GenerationRow, step: StepRow, taking_over: Fallback
 ) -> None:
     """What the other model may cost beyond what is held for the step already."""
-    planned = _planned(step).model_copy(update={"model": taking_over.model, "input": taking_over.input})
-    quotes = quoted_step(catalog, planned).quotes
-    held = max(step.held, held_for(quotes.values()))
-    kept = {model: quote.model_dump(mode="json") for model, quote in quotes.items()}
+    other = {
+        "model": taking_over.model,
+        "input": taking_over.input,
+        "provider_options": options_for(taking_over.model, step.model, step.provider_options),
+    }
+    quoted = quoted_step(catalog, _planned(step).model_copy(update=other))
+    held = max(step.held, held_for(quoted.quotes.values()))
+    kept = {model: quote.model_dump(mode="json") for model, quote in quoted.quotes.items()}
     await steps.requote(session, row.id, step.position, {**(step.quotes or {}), **kept}, held=held)
-    unpriced = [] if quotes else [("model", taking_over.model)]
-    if unpriced or held > step.held:
-        await ledger.hold(session, row.tenant_id, row.id, Bound(credits=held - step.held, unpriced=unpriced))
+    if quoted.unpriced or held > step.held:
+        await ledger.hold(session, row.tenant_id, row.id, Bound(credits=held - step.held, unpriced=quoted.unpriced))
 
 
 async def discarding(session: AsyncSession, row: GenerationRow) -> None:

@@ -36,7 +36,7 @@ LOW_BALANCE = "credits.low"
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """The most that a generation may cost, and its models that have no price, by where they stand in the request."""
+    """The most that a generation may cost, and what of it has no price: its place in the request, and in words."""
 
     credits: int
     unpriced: Sequence[tuple[str, str]] = ()
@@ -71,8 +71,8 @@ async def _explain(session: AsyncSession, tenant_id: str, bound: Bound, now: dat
     if account is None:
         raise NotFound(f"There is no tenant {tenant_id}.")
     if bound.unpriced and not account.is_unlimited:
-        field, model = bound.unpriced[0]
-        raise ModelNotPriced(f"{model} has no price here, so it cannot be paid for with credits.", field=field)
+        field, what = bound.unpriced[0]
+        raise ModelNotPriced(f"{what} has no price here, so it cannot be paid for with credits.", field=field)
     if not account.is_unlimited and account.available < bound.credits:
         raise InsufficientCredits(
             f"This may cost {bound.credits} credits, and {account.available} are available. "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from math import ceil, gcd, prod
 from typing import Any, NamedTuple
 
-from genpulse.schemas.catalog import OperationSpec, Price, Rate
+from genpulse.schemas.catalog import ModelSpec, OperationSpec, Price, Rate
 from genpulse.schemas.credits import Quote, Terms
 from genpulse.schemas.states import MEDIA_FIELDS, MediaKind
 
@@ -18,6 +19,15 @@ _SURPLUS_SECONDS = 0.1
 #: Two characters each, to whoever bills speech by the character.
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 OPTION = "options."
+#: Provider options that make nothing more and nothing dearer, at whatever cloud: the letters of their last names.
+FREE_OPTIONS = frozenset({
+    "addwatermark", "aigcwatermark", "cfg", "cfgscale", "disablesafetychecker", "emotion", "enablepromptexpansion",
+    "enablesafetychecker", "enhanceprompt", "expandprompt", "guidance", "guidancescale", "imagestrength",
+    "languageboost", "logoadd", "loop", "moderation", "movementamplitude", "negativeprompt", "outputcompression",
+    "outputformat", "outputquality", "persongeneration", "pitch", "promptenhance", "promptextend",
+    "promptoptimizer", "promptstrength", "promptupsampling", "revise", "safetytolerance", "seed", "strength",
+    "style", "stylepreset", "styletype", "user", "voicelanguage", "vol", "watermark",
+})  # fmt: skip
 #: In which kinds of output a unit is counted; the others are counted by call.
 COUNTED_IN = {
     "image": {MediaKind.IMAGE},
@@ -113,6 +123,37 @@ def marked_up(price: Price, markup: Decimal) -> Price:
     rates = tuple(rate.model_copy(update=scaled(rate)) for rate in price.rates)
     others = {"inputs": price.inputs * numerator // shared, "per": price.per * denominator // shared, "rates": rates}
     return price.model_copy(update={**scaled(price), **others})
+
+
+def unpriced_options(model: ModelSpec, options: Mapping[str, Any], free: Iterable[str] = ()) -> list[str]:
+    """Provider options of which nobody knows what they make of the price, as paths: `video.hdr`.
+
+    Known are those that a rate of the price goes by, those that change no price anywhere, and those that a pattern of
+    `free` fits, such as `kling/*:camera_control.*`.
+    """
+    return [
+        path
+        for path in dict.fromkeys(_paths(options))
+        if path not in model.options
+        and _letters(path.rpartition(".")[2]) not in FREE_OPTIONS
+        and not any(fnmatchcase(f"{model.id}:{path}", pattern) for pattern in free)
+    ]
+
+
+def _letters(name: str) -> str:
+    """The same for `negative_prompt` and `negativePrompt`."""
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _paths(value: Any, at: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _paths(inner, f"{at}.{name}" if at else name)
+    elif isinstance(value, list) and value:
+        for inner in value:
+            yield from _paths(inner, at)
+    elif at:
+        yield at
 
 
 # -- how much of it -------------------------------------------------------------------------------------------------

@@ -182,6 +182,9 @@ class CreditSettings(Group):
     markup: Decimal = Field(
         Decimal(0), ge=0, decimal_places=2, description="What is charged on top of the provider's price: 0.2 is a fifth"
     )
+    free_options: tuple[str, ...] = Field(
+        (), description="More provider options that make nothing dearer, as a JSON list of `provider/model:option`"
+    )
 
 
 class RetentionSettings(Group):

@@ -60,13 +60,8 @@ class Submission:
     @property
     def bound(self) -> Bound:
         """The most that it may cost."""
-        named = {step.id: f"steps.{index}.model" for index, step in enumerate(self.request.steps or ())}
-        unpriced = [
-            (named.get(step.id, "model"), model)
-            for step in self.plan.steps
-            for model in (step.model, *(one.model for one in step.fallbacks))
-            if model not in step.quotes
-        ]
+        where = {step.id: f"steps.{index}." for index, step in enumerate(self.request.steps or ())}
+        unpriced = [(where.get(step.id, "") + field, what) for step in self.plan.steps for field, what in step.unpriced]
         return Bound(credits=sum(held_for(step.quotes.values()) for step in self.plan.steps), unpriced=unpriced)
 
     @cached_property

@@ -235,7 +235,7 @@ def _estimated(step: PlannedStep) -> EstimatedStep:
         operation=step.operation,
         model=step.model,
         fallbacks=models[1:],
-        held=held_for(step.quotes.values()) if step.quotes.keys() >= set(models) else None,
+        held=None if step.unpriced else held_for(step.quotes.values()),
     )
 
 

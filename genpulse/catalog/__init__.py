@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
@@ -26,7 +26,7 @@ __all__ = ["Catalog", "engine_models", "load_catalog", "public_model"]
 class Catalog:
     """Models by id. Of some, `lacking` by id, the account here does not have the credentials: they are not offered.
 
-    `markup` is what is charged on top of the prices.
+    `markup` is what is charged on top of the prices, `free_options` are patterns of provider options that change none.
     """
 
     def __init__(
@@ -35,8 +35,10 @@ class Catalog:
         *,
         lacking: Mapping[str, Iterable[str]] | None = None,
         markup: Decimal = Decimal(0),
+        free_options: Sequence[str] = (),
     ) -> None:
         self.markup = markup
+        self.free_options = free_options
         self._lacking = dict(lacking or {})
         self._models = {model.id: model for model in models if model.id not in self._lacking}
 
@@ -87,7 +89,7 @@ def load_catalog(
     models = [one for one in repriced([*local, *clouds], credit.prices) if one.provider in {PROVIDER, *accounts}]
     lacking = {one.id: known[one.provider].lacks(one.needs) for one in models if one.provider in known}
     lacking = {name: lacks for name, lacks in lacking.items() if lacks}
-    return Catalog(models, lacking=lacking, markup=credit.markup)
+    return Catalog(models, lacking=lacking, markup=credit.markup, free_options=credit.free_options)
 
 
 def engine_models(configured: Mapping[str, EngineModel]) -> dict[str, EngineModel]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from genpulse.catalog import Catalog
-from genpulse.pricing import quote
+from genpulse.pricing import quote, unpriced_options
 from genpulse.schemas.credits import Quote
 from genpulse.schemas.plans import PlannedStep, options_for
 
@@ -16,13 +16,15 @@ def quoted(catalog: Catalog, steps: Sequence[PlannedStep]) -> list[PlannedStep]:
 
 
 def quoted_step(catalog: Catalog, step: PlannedStep) -> PlannedStep:
-    """One step with its quotes."""
+    """One step with its quotes, and what of it cannot be quoted."""
     quotes: dict[str, Quote] = {}
+    unknown: list[str] = []
     inputs = {one.model: one.input for one in step.fallbacks} | {step.model: step.input}
     for model_id, given in inputs.items():
         model = catalog.get(model_id)
         spec, price = model.operations[step.operation], model.price_of(step.operation)
+        options = options_for(model_id, step.model, step.provider_options)
+        unknown += unpriced_options(model, options, catalog.free_options)
         if price is not None:
-            options = options_for(model_id, step.model, step.provider_options)
             quotes[model_id] = quote(price, spec, given, options, markup=catalog.markup)
-    return step.model_copy(update={"quotes": quotes})
+    return step.model_copy(update={"quotes": quotes, "unpriced_options": list(dict.fromkeys(unknown))})

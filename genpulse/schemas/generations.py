@@ -243,7 +243,7 @@ class Cost(BaseModel):
 
 
 class EstimatedStep(BaseModel):
-    """A step that would run, the models that may do it, and the most that it may cost; null where one has no price."""
+    """A step that would run, the models that may do it, and the most that it may cost; null where that is unknown."""
 
     id: str
     operation: Operation
@@ -253,7 +253,7 @@ class EstimatedStep(BaseModel):
 
 
 class EstimatedCost(BaseModel):
-    """What would be held; null where a model has no price, so that only an unlimited account can run it."""
+    """What would be held; null where something has no price, so that only an unlimited account can run it."""
 
     held: int | None
     unit: Literal["credit"]

@@ -43,6 +43,15 @@ class PlannedStep(BaseModel):
     fallbacks: list[Fallback] = []
     quotes: dict[str, Quote] = {}
     """By model; those without a price have none."""
+    unpriced_options: list[str] = []
+    """Provider options of which nobody knows what they make of the price."""
+
+    @property
+    def unpriced(self) -> list[tuple[str, str]]:
+        """What of it has no price, and so is for unlimited accounts alone: its place in the step, and in words."""
+        models = [self.model, *(one.model for one in self.fallbacks)]
+        options = [(f"provider_options.{one}", f"The option `{one}` of {self.model}") for one in self.unpriced_options]
+        return [("model", model) for model in models if model not in self.quotes] + options
 
 
 class Plan(BaseModel):

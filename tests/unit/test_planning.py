@@ -17,6 +17,7 @@ from genpulse.schemas.catalog import EngineModel, Size
 from genpulse.schemas.generations import GenerationCreate
 from genpulse.schemas.plans import Plan
 from genpulse.schemas.states import Operation
+from genpulse.submissions import Submission
 
 WIDE = EngineModel(
     source="x/wide", operations=(Operation.TEXT_TO_IMAGE,), native=Size(512, 512), min_side=128, max_side=1024
@@ -276,6 +277,22 @@ def test_provider_options_need_a_model(clouds: Catalog) -> None:
     with pytest.raises(InvalidInput, match="Give a `model`") as refused:
         plan(clouds, operation="text-to-image", input={"prompt": "x"}, provider_options={"a": 1})
     assert refused.value.field == "provider_options"
+
+
+def test_what_has_no_price_is_named_by_its_place(clouds: Catalog) -> None:
+    drawn = {"id": "still", "operation": "text-to-image", "model": "fal/flux-dev", "input": {"prompt": "x"}}
+    larger = {
+        "id": "large",
+        "operation": "image-upscale",
+        "model": "fal/seedvr-image",
+        "input": {"image": {"step": "still"}},
+    }
+    options = {"num_images": 4, "output_format": "png", "extra": {"negative_prompt": "y", "tier": "dear"}}
+    request = GenerationCreate.model_validate({"steps": [drawn | {"provider_options": options}, larger]})
+    submission = Submission(tenant_id="t", request=request, plan=plan_generation(request, clouds), request_id="r")
+    assert [field for field, _ in submission.bound.unpriced] == [
+        "steps.0.provider_options.num_images", "steps.0.provider_options.extra.tier", "steps.1.model",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

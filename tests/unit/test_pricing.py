@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genpulse.catalog import load_catalog, public_model
 from genpulse.catalog.clouds import cloud_models
 from genpulse.catalog.prices import BadPrice, check, repriced
-from genpulse.pricing import MEGAPIXEL, Made, most, quote, terms, used
+from genpulse.pricing import MEGAPIXEL, Made, most, quote, terms, unpriced_options, used
 from genpulse.schemas.catalog import FieldSpec, ModelSpec, NamedSize, OperationSpec, Price, Rate, Size, SizeRules
 from genpulse.schemas.states import MediaKind, Operation
 from genpulse.settings import CreditSettings
@@ -49,6 +49,14 @@ CLIPS = OperationSpec(
 )
 EDITS = OperationSpec(output=VIDEO, fields=PROMPT | WORDS | {"video": field("video", required=True)})
 SPEECH = OperationSpec(output=AUDIO, fields=PROMPT)
+
+
+def test_the_price_of_an_option_is_known_where_a_rate_goes_by_it_or_it_changes_none() -> None:
+    model = ModelSpec(provider="fal", name="x", description="x", queue="q", operations={}, options=("quality",))
+    given = {"quality": "low", "negativePrompt": "x", "n": 4, "video": {"hdr": True, "loop": True}, "hd": {}}
+    given["content"] = [{"type": "a"}, {"type": "b", "seed": 1}]
+    assert unpriced_options(model, given) == ["n", "video.hdr", "hd", "content.type"]
+    assert unpriced_options(model, given, ["fal/*:content.*", "*:h?", "kling/*"]) == ["n", "video.hdr"]
 
 
 def price(unit: str, each: int, *rates: dict[str, Any], **others: Any) -> Price:
