@@ -67,21 +67,26 @@ def png(width: int = 64, height: int = 64, colour: str = "red") -> bytes:
 
 
 @pytest.fixture(scope="session")
-def api_postgres() -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         yield server
+
+
+async def database_url(request: pytest.FixtureRequest, folder: Path) -> str:
+    """An empty database of the engine that is the fixture's parameter: `sqlite` or `postgresql`."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{folder / 'genpulse.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return await server.create_database()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 async def api_settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of an API whose Temporal is down, and whose tables are there."""
-    url = ""
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("api_postgres")
-        url = await server.create_database()
+    folder = tmp_path_factory.mktemp("api")
     settings = Settings(
-        data_dir=tmp_path_factory.mktemp("api"),
-        database=DatabaseSettings(url=url),
+        data_dir=folder,
+        database=DatabaseSettings(url=await database_url(request, folder)),
         security=SecuritySettings(admin_key=SecretStr(KEY)),
         temporal=TemporalSettings(address="127.0.0.1:1", ui_url="http://ui.test"),
         server=ServerSettings(max_body_bytes=200_000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,32 +26,23 @@ from genpulse.models import (
     StepRow,
     WebhookRow,
 )
-from genpulse.schemas.states import GenerationStatus, MediaKind, Operation, Priority, StepStatus
+from genpulse.schemas.states import GenerationStatus, MediaKind, StepStatus
 from genpulse.settings import DatabaseSettings, RedisSettings, Settings, TemporalSettings
 from genpulse.storage import Storage
-from tests.servers.postgres import PostgresServer, postgres_server
+from tests.integration.conftest import database_url
 from tests.servers.temporal import temporal_server
 from tests.servers.valkey import valkey_server
-from tests.tables import empty_tables
+from tests.tables import empty_tables, generation_row, step_row
 
 DONE, WAITING, KEY = "gen_done", "gen_waiting", "order-42"
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 async def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A migrated database and a storage for all tests of an engine."""
-    url = ""
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = await server.create_database()
-    made = Settings(data_dir=tmp_path_factory.mktemp("doctor"), database=DatabaseSettings(url=url))
+    folder = tmp_path_factory.mktemp("doctor")
+    made = Settings(data_dir=folder, database=DatabaseSettings(url=await database_url(request, folder)))
     await upgrade(made.database_url)
     return made
 
@@ -112,37 +103,11 @@ async def _plant_sound_data(database: Database, blob: tuple[str, int]) -> None:
 
 
 def _generation(generation_id: str, status: str, **values: Any) -> dict[str, Any]:
-    row = GenerationRow(
-        id=generation_id,
-        tenant_id="default",
-        status=GenerationStatus(status),
-        operation=Operation.TEXT_TO_IMAGE,
-        model="local/fake",
-        priority=Priority.NORMAL,
-        request={},
-        adaptions=[],
-        labels={},
-        request_id="req_1",
-        created_at=utc_now(),
-        deadline_at=utc_now() + timedelta(hours=1),
-    )
-    return row.model_dump() | values
+    return generation_row(generation_id, status=GenerationStatus(status), **values).model_dump()
 
 
 def _step(generation_id: str, status: str) -> dict[str, Any]:
-    row = StepRow(
-        generation_id=generation_id,
-        position=0,
-        step_id="main",
-        operation=Operation.TEXT_TO_IMAGE,
-        model="local/fake",
-        queue="gp-fake",
-        status=StepStatus(status),
-        input={},
-        provider_options={},
-        fallbacks=[],
-    )
-    return row.model_dump()
+    return step_row(generation_id, status=StepStatus(status)).model_dump()
 
 
 def _attempt(generation_id: str, status: str, number: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -43,27 +43,17 @@ from genpulse.models import (
 )
 from genpulse.repositories import balances, generations, tenants, webhooks
 from genpulse.schemas.credits import CreditChange
-from genpulse.schemas.states import GenerationStatus, Operation, Priority, StepStatus
+from genpulse.schemas.states import GenerationStatus
 from genpulse.submissions import fingerprint
-from tests.servers.postgres import PostgresServer, postgres_server
-from tests.tables import create_tables
+from tests.integration.conftest import database_url
+from tests.tables import create_tables, generation_row, step_row
 
 ADMIN = "administrator"
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('ledger') / 'genpulse.db'}"
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = await server.create_database()
-    made = Database(url)
+    made = Database(await database_url(request, tmp_path_factory.mktemp("ledger")))
     await create_tables(made)
     yield made
     await made.dispose()
@@ -141,34 +131,8 @@ async def open_purse(database: Database, **values: Any) -> Purse:
 
 async def _plant(session: AsyncSession, tenant_id: str, held: int) -> str:
     now, generation_id = utc_now(), new_id("gen")
-    row = GenerationRow(
-        id=generation_id,
-        tenant_id=tenant_id,
-        status=GenerationStatus.RUNNING,
-        operation=Operation.TEXT_TO_IMAGE,
-        model="local/fake",
-        priority=Priority.NORMAL,
-        request={},
-        adaptions=[],
-        labels={},
-        request_id="req",
-        created_at=now,
-        admitted_at=now,
-        deadline_at=now + timedelta(hours=1),
-    )
-    step = StepRow(
-        generation_id=generation_id,
-        position=0,
-        step_id="main",
-        operation=Operation.TEXT_TO_IMAGE,
-        model="local/fake",
-        queue="q",
-        status=StepStatus.QUEUED,
-        input={},
-        provider_options={},
-        fallbacks=[],
-        held=held,
-    )
+    row = generation_row(generation_id, tenant_id=tenant_id, status=GenerationStatus.RUNNING, admitted_at=now)
+    step = step_row(generation_id, held=held)
     await session.execute(insert(GenerationRow), [row.model_dump()])
     await session.execute(insert(StepRow), [step.model_dump()])
     return generation_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,13 @@ from genpulse import migrations
 from genpulse.db import Database
 from genpulse.migrations import is_current, upgrade
 from genpulse.models import metadata
-from tests.servers.postgres import PostgresServer, postgres_server
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
+from tests.integration.conftest import database_url
+from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/folder/genpulse.db"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return await server.create_database()
+    return await database_url(request, tmp_path / "folder")
 
 
 async def test_an_empty_database_becomes_what_the_tables_say(url: str) -> None:

@@ -31,7 +31,7 @@ from genpulse.stack import free_port
 from genpulse.storage import Storage
 from genpulse.temporal import TemporalConnection
 from tests.integration.conftest import AUTH, ROOT, SHAPE, Run, assert_problem, png, prepare_tables, submit
-from tests.servers.postgres import postgres_server
+from tests.servers.postgres import PostgresServer
 
 SECRET = "hunter2"
 HOST = "db.internal.example"
@@ -226,19 +226,20 @@ async def test_everything_is_down(tmp_path: Path, api_settings: Settings) -> Non
             assert_says_nothing(answer)
 
 
-async def test_the_database_goes_away_in_between(api_settings: Settings, tmp_path: Path) -> None:
-    with postgres_server() as server:
-        settings = api_settings.model_copy(
-            update={"data_dir": tmp_path, "database": DatabaseSettings(url=await server.create_database())}
-        )
-        await prepare_tables(settings)
-        async with serving(settings) as client:
-            made = await submit(client)
-            await _drop_tables(settings)
-            for path in (f"/v1/generations/{made['id']}", "/v1/generations", "/v1/assets"):
-                answer = await client.get(path)
-                assert answer.status_code in (500, 503)
-                assert_says_nothing(answer)
+async def test_the_database_goes_away_in_between(
+    api_settings: Settings, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    settings = api_settings.model_copy(
+        update={"data_dir": tmp_path, "database": DatabaseSettings(url=await postgres.create_database())}
+    )
+    await prepare_tables(settings)
+    async with serving(settings) as client:
+        made = await submit(client)
+        await _drop_tables(settings)
+        for path in (f"/v1/generations/{made['id']}", "/v1/generations", "/v1/assets"):
+            answer = await client.get(path)
+            assert answer.status_code in (500, 503)
+            assert_says_nothing(answer)
 
 
 async def _drop_tables(settings: Settings) -> None:

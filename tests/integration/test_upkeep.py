@@ -40,7 +40,7 @@ from genpulse.simulator.core import Simulator
 from genpulse.simulator.faults import FAULTS
 from genpulse.temporal import DATA_CONVERTER
 from genpulse.upkeep import Reconciler
-from tests.servers.postgres import PostgresServer, postgres_server
+from tests.integration.conftest import database_url
 from tests.servers.temporal import TemporalServer, temporal_server
 from tests.tables import create_tables
 from tests.workflows.conftest import TENANT, Behaviour, House, furnished
@@ -54,12 +54,6 @@ OUT_OF_MEMORY = OutOfMemory("The device is full.")
 FAL: dict[str, Any] = {"model": "fal/flux-schnell", "input": {"prompt": "a red circle"}}
 
 S = GenerationStatus
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +71,7 @@ def fresh() -> Iterator[TemporalServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}"
-    if request.param == "postgresql":
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = await server.create_database()
-    made = Database(url)
+    made = Database(await database_url(request, tmp_path))
     await create_tables(made)
     yield made
     await made.dispose()

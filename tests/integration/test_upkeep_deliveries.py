@@ -27,7 +27,7 @@ from genpulse.temporal import DATA_CONVERTER
 from genpulse.upkeep import Reconciler
 from genpulse.webhooks.deliveries import Deliveries
 from genpulse.webhooks.endpoints import Endpoints
-from tests.servers.postgres import PostgresServer, postgres_server
+from tests.integration.conftest import database_url
 from tests.servers.receiver import Receiver, Reply
 from tests.servers.temporal import TemporalServer, temporal_server
 from tests.tables import create_tables
@@ -62,12 +62,6 @@ def temporal() -> Iterator[TemporalServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with Receiver() as running:
@@ -76,9 +70,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def office(request: pytest.FixtureRequest, temporal: TemporalServer, tmp_path: Path) -> AsyncIterator[Office]:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'genpulse.db'}"
-    if request.param == "postgresql":
-        url = await request.getfixturevalue("postgres").create_database()
+    url = await database_url(request, tmp_path)
     database = Database(url)
     await create_tables(database)
     client = await Client.connect(temporal.address, data_converter=DATA_CONVERTER)
