@@ -12,12 +12,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from genpulse import migrations
+from genpulse import ledger, migrations
 from genpulse.db import Database
 from genpulse.migrations import is_current, upgrade
 from genpulse.models import metadata
+from genpulse.repositories import balances
+from genpulse.schemas.credits import CreditChange
 from tests.integration.conftest import database_url
 from tests.servers.postgres import PostgresServer
 
@@ -40,6 +42,23 @@ async def test_check_constraints_are_those_of_the_tables(url: str) -> None:
         for table in metadata.sorted_tables
     }
     assert await _inspect(url, _check_constraints) == wanted
+
+
+@pytest.mark.parametrize("change", ["UPDATE credit_transaction SET note = 'x'", "DELETE FROM credit_transaction"])
+async def test_the_ledger_is_only_added_to(url: str, change: str) -> None:
+    await upgrade(url)
+    database = Database(url)
+    try:
+        async with database.transaction() as session:
+            wanted = CreditChange(amount=5, note="kept")
+            line = await ledger.write_change(session, "default", wanted, made_by="admin")
+        with pytest.raises(IntegrityError, match="only ever added to"):
+            async with database.transaction() as session:
+                await session.execute(text(change))
+        async with database.reading() as session:
+            assert (await balances.transaction(session, line.id)).note == "kept"
+    finally:
+        await database.dispose()
 
 
 async def test_migrating_again_changes_nothing(url: str) -> None:
