@@ -155,9 +155,9 @@ class Client:
         path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"
         return Delivery.model_validate(await self._call("POST", path))
 
-    async def keys(self) -> list[ApiKey]:
-        """The newest keys of the key's own tenant."""
-        answer = await self._call("GET", "/v1/keys", params={"limit": MAX_PAGE})
+    async def keys(self, tenant: str | None = None) -> list[ApiKey]:
+        """The newest keys of the key's own tenant, or of another one."""
+        answer = await self._call("GET", _keys_of(tenant), params={"limit": MAX_PAGE})
         return Page[ApiKey].model_validate(answer).data
 
     async def key(self, key_id: str) -> ApiKey:
@@ -166,17 +166,16 @@ class Client:
 
     async def create_key(self, tenant: str | None = None, **values: Any) -> ApiKeyWithSecret:
         """A new key of the key's own tenant, or of another one."""
-        path = f"/v1/admin/tenants/{tenant}/keys" if tenant else "/v1/keys"
-        return ApiKeyWithSecret.model_validate(await self._call("POST", path, json=_given(**values)))
+        return ApiKeyWithSecret.model_validate(await self._call("POST", _keys_of(tenant), json=_given(**values)))
 
     async def rotate_key(self, key_id: str, *, overlap_seconds: int) -> ApiKeyWithSecret:
         """A new key in place of one."""
         body = {"overlap_seconds": overlap_seconds}
         return ApiKeyWithSecret.model_validate(await self._call("POST", f"/v1/keys/{key_id}/rotate", json=body))
 
-    async def revoke_key(self, key_id: str) -> None:
-        """Have a key work no more."""
-        async with self._open("DELETE", f"/v1/keys/{key_id}"):
+    async def revoke_key(self, key_id: str, tenant: str | None = None) -> None:
+        """Have a key work no more; one of another tenant where that is named."""
+        async with self._open("DELETE", f"{_keys_of(tenant)}/{key_id}"):
             pass
 
     async def tenants(self) -> list[Tenant]:
@@ -195,12 +194,14 @@ class Client:
 
     async def credits(self, tenant: str | None = None) -> Credits:
         """The balance of the key's tenant, or of another one."""
-        path = f"/v1/admin/tenants/{tenant}/credits" if tenant else "/v1/credits"
-        return Credits.model_validate(await self._call("GET", path))
+        return Credits.model_validate(await self._call("GET", _credits_of(tenant)))
 
-    async def transactions(self, *, limit: int = 20, **filters: str | None) -> list[Transaction]:
-        """The newest lines of the ledger."""
-        answer = await self._call("GET", "/v1/credits/ledger", params={"limit": limit, **_given(**filters)})
+    async def transactions(
+        self, tenant: str | None = None, *, limit: int = 20, **filters: str | None
+    ) -> list[Transaction]:
+        """The newest lines of the ledger of the key's tenant, or of another one."""
+        path = f"{_credits_of(tenant)}/ledger"
+        answer = await self._call("GET", path, params={"limit": limit, **_given(**filters)})
         return Page[Transaction].model_validate(answer).data
 
     async def usage(self, by: str) -> Usage:
@@ -210,8 +211,8 @@ class Client:
     async def change_credits(self, tenant: str, *, key: str | None = None, **values: Any) -> Transaction:
         """Change a tenant's balance, as `CreditChange` has it; with the same key once."""
         headers = {"Idempotency-Key": key} if key else {}
-        body, path = _given(**values), f"/v1/admin/tenants/{tenant}/credits"
-        return Transaction.model_validate(await self._call("POST", path, json=body, headers=headers))
+        answer = await self._call("POST", _credits_of(tenant), json=_given(**values), headers=headers)
+        return Transaction.model_validate(answer)
 
     async def models(self) -> list[Model]:
         """The catalogue, all pages of it."""
@@ -301,6 +302,14 @@ class Client:
             raise Unreachable(f"Nothing answers at {self.url}; `genpulse up` starts GenPulse.") from error
         except httpx.TransportError as error:
             raise Unreachable(f"The connection to {self.url} broke ({type(error).__name__}).") from error
+
+
+def _keys_of(tenant: str | None) -> str:
+    return f"/v1/admin/tenants/{tenant}/keys" if tenant else "/v1/keys"
+
+
+def _credits_of(tenant: str | None) -> str:
+    return f"/v1/admin/tenants/{tenant}/credits" if tenant else "/v1/credits"
 
 
 def _given(**values: Any) -> dict[str, Any]:

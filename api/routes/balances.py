@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, cast, get_args
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import openapi
 from api.deps import Cursor, IdempotencyKey, Operator, Reader, ServicesDep, TenantId, cursor_of
@@ -17,12 +19,14 @@ from genpulse import ledger
 from genpulse.errors import InvalidInput
 from genpulse.models import CreditTransactionRow
 from genpulse.repositories import balances, usage
+from genpulse.repositories.usage import Group
 from genpulse.schemas.credits import Balance, CreditChange, Credits, Transaction, TransactionKind
 from genpulse.schemas.generations import GenerationId
 from genpulse.schemas.pages import Page
 from genpulse.schemas.strict import Instant
 from genpulse.schemas.usage import AdminDimension, AdminUsage, AdminUsageRow, Dimension, Usage, UsageRow
 from genpulse.submissions import fingerprint
+from genpulse.tenancy import find_tenant
 
 _JSON_PROBLEMS = openapi.problems(400, 413, 415)
 _CSV: openapi.Responses = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
@@ -54,28 +58,35 @@ async def get_credits(services: ServicesDep, caller: Reader) -> Credits:
         return await ledger.balance_of(session, caller.tenant_id)
 
 
-@router.get("/v1/credits/ledger")
-async def list_transactions(
-    *,
-    services: ServicesDep,
-    caller: Reader,
-    cursor: Annotated[Cursor, Depends(cursor_of("txn"))],
-    kind: Annotated[TransactionKind | None, Query()] = None,
-    generation: Annotated[GenerationId | None, Query(description="Those of this generation")] = None,
-) -> Page[Transaction]:
-    """Every change of the tenant's balance, newest first, each with the balance after it."""
-    async with services.database.reading() as session:
+@dataclass(frozen=True)
+class _Lines:
+    """Which lines of a ledger are asked for."""
+
+    cursor: Annotated[Cursor, Depends(cursor_of("txn"))]
+    kind: Annotated[TransactionKind | None, Query()] = None
+    generation: Annotated[GenerationId | None, Query(description="Those of this generation")] = None
+
+    async def of(self, session: AsyncSession, tenant_id: str) -> Page[Transaction]:
+        limit = self.cursor.limit
         rows = await balances.page(
             session,
-            caller.tenant_id,
-            limit=cursor.limit + 1,
-            starting_after=cursor.starting_after,
-            kind=kind,
-            generation_id=generation,
+            tenant_id,
+            limit=limit + 1,
+            starting_after=self.cursor.starting_after,
+            kind=self.kind,
+            generation_id=self.generation,
         )
-    return Page[Transaction](
-        data=[_transaction(row) for row in rows[: cursor.limit]], has_more=len(rows) > cursor.limit
-    )
+        return Page[Transaction](data=[_transaction(row) for row in rows[:limit]], has_more=len(rows) > limit)
+
+
+LinesDep = Annotated[_Lines, Depends()]
+
+
+@router.get("/v1/credits/ledger")
+async def list_transactions(services: ServicesDep, caller: Reader, lines: LinesDep) -> Page[Transaction]:
+    """Every change of the tenant's balance, newest first, each with the balance after it."""
+    async with services.database.reading() as session:
+        return await lines.of(session, caller.tenant_id)
 
 
 @router.get("/v1/usage", response_model=Usage, responses=_CSV)
@@ -86,6 +97,7 @@ async def get_usage(
     dimensions = _dimensions(by, _DIMENSIONS)
     async with services.database.reading() as session:
         groups = await usage.grouped(session, dimensions, tenant_id=caller.tenant_id, since=since, until=until)
+    _refuse_too_many(groups)
     rows = [UsageRow(**one.by, steps=one.steps, outputs=one.outputs, charged=one.charged) for one in groups]
     if _wants_csv(request):
         return _csv(rows, [*dimensions, "steps", "outputs", "charged"])
@@ -106,6 +118,7 @@ async def get_all_usage(
     dimensions = _dimensions(by, _ALL_DIMENSIONS)
     async with services.database.reading() as session:
         groups = await usage.grouped(session, dimensions, since=since, until=until)
+    _refuse_too_many(groups)
     rows = [
         AdminUsageRow(
             **one.by,
@@ -128,6 +141,16 @@ async def get_tenant_credits(tenant_id: TenantId, services: ServicesDep, _caller
     """A tenant's balance."""
     async with services.database.reading() as session:
         return await ledger.balance_of(session, tenant_id)
+
+
+@router.get("/v1/admin/tenants/{tenant_id}/credits/ledger", responses=openapi.problems(404))
+async def list_tenant_transactions(
+    tenant_id: TenantId, services: ServicesDep, _caller: Operator, lines: LinesDep
+) -> Page[Transaction]:
+    """Every change of a tenant's balance, newest first, each with the balance after it."""
+    async with services.database.reading() as session:
+        await find_tenant(session, tenant_id)
+        return await lines.of(session, tenant_id)
 
 
 @router.post(
@@ -182,6 +205,15 @@ def _dimensions(by: str, known: tuple[T, ...]) -> list[T]:
     if any(one not in known for one in asked):
         raise InvalidInput(f"`by` takes {', '.join(known)}, separated by commas.", field="by")
     return [one for one in known if one in asked]
+
+
+def _refuse_too_many(groups: Sequence[Group]) -> None:
+    if len(groups) > usage.MOST_GROUPS:
+        raise InvalidInput(
+            f"That would be more than {usage.MOST_GROUPS:,} groups; ask for fewer dimensions, or less between `since` "
+            "and `until`.",
+            field="by",
+        )
 
 
 def _wants_csv(request: Request) -> bool:

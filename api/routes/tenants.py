@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from api import openapi
-from api.deps import Cursor, Operator, ServicesDep, TenantId, ViewsDep, cursor_of
+from api.deps import Cursor, KeyId, Operator, ServicesDep, TenantId, ViewsDep, cursor_of
 from api.routes.keys import key_facts
 from api.routing import KeyRoute
 from genpulse.models import TenantRow
@@ -90,6 +90,14 @@ async def list_tenant_keys(
         rows = await keys.page(session, tenant_id, limit=cursor.limit + 1, starting_after=cursor.starting_after)
     data = [ApiKey(**key_facts(row)) for row in rows[: cursor.limit]]
     return Page[ApiKey](data=data, has_more=len(rows) > cursor.limit)
+
+
+@router.delete("/{tenant_id}/keys/{key_id}", status_code=204, response_class=Response, responses=openapi.problems(404))
+async def revoke_tenant_key(tenant_id: TenantId, key_id: KeyId, services: ServicesDep, _caller: Operator) -> None:
+    """Revoke a key of a tenant, such as one that has leaked; revoking it again is harmless."""
+    async with services.database.transaction() as session:
+        await services.tenant_keys.revoke(session, tenant_id, key_id)
+    services.keys.forget()
 
 
 def _shown(row: TenantRow) -> Tenant:

@@ -22,16 +22,15 @@ tenants = typer.Typer(help="Who uses the service, and within which limits.", no_
 Day = Annotated[
     datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day (UTC) on which it ends.", show_default=False)
 ]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", help="Of this tenant; for administrators.", show_default=False)
+]
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant, `ten_…` or `default`.")]
 
 
 @credits_.command("show")
 @talking
-def show_credits(
-    connection: Connection,
-    *,
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant; for administrators.", show_default=False)] = None,
-) -> Running:
+def show_credits(connection: Connection, *, tenant: TenantOption = None) -> Running:
     """What is available, what is held, and what expires."""
     from genpulse.cli.credits import show
 
@@ -46,11 +45,12 @@ def list_transactions(
     kind: Annotated[str | None, typer.Option(help="grant, hold, capture, release …", show_default=False)] = None,
     generation: Annotated[str | None, typer.Option(help="Those of this generation.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
+    tenant: TenantOption = None,
 ) -> Running:
     """Every change of the balance, newest first."""
     from genpulse.cli.credits import show_ledger
 
-    return show_ledger(connection, limit=limit, kind=kind, generation=generation)
+    return show_ledger(connection, tenant, limit=limit, kind=kind, generation=generation)
 
 
 @credits_.command("usage")
@@ -129,11 +129,11 @@ ModelsOption = Annotated[
 
 @keys.command("list")
 @talking
-def list_keys(connection: Connection) -> Running:
+def list_keys(connection: Connection, *, tenant: TenantOption = None) -> Running:
     """The keys of your tenant, those that work no more included."""
     from genpulse.cli.keys import show_list
 
-    return show_list(connection)
+    return show_list(connection, tenant)
 
 
 @keys.command("create")
@@ -145,7 +145,7 @@ def create_key(
     scopes: ScopesOption = None,
     models: ModelsOption = None,
     expires: Day = None,
-    tenant: Annotated[str | None, typer.Option(help="For this tenant; for administrators.", show_default=False)] = None,
+    tenant: TenantOption = None,
 ) -> Running:
     """Make a key, and print it, this once."""
     from genpulse.cli.keys import create
@@ -169,11 +169,11 @@ def rotate_key(
 
 @keys.command("revoke")
 @talking
-def revoke_key(connection: Connection, key_id: KeyArgument) -> Running:
+def revoke_key(connection: Connection, key_id: KeyArgument, *, tenant: TenantOption = None) -> Running:
     """Have a key work no more, within five seconds."""
     from genpulse.cli.keys import revoke
 
-    return revoke(connection, key_id)
+    return revoke(connection, key_id, tenant)
 
 
 NameOption = Annotated[str | None, typer.Option(help="Its name.", show_default=False)]

@@ -23,10 +23,10 @@ async def show(connection: Connection, tenant: str | None) -> None:
         console.print(f"{one.amount:,} of them expire {when(one.expires_at)}", style="dim")
 
 
-async def show_ledger(connection: Connection, *, limit: int, kind: str | None, generation: str | None) -> None:
+async def show_ledger(connection: Connection, tenant: str | None, *, limit: int, **filters: str | None) -> None:
     """Every change of it."""
     async with connection.open() as client:
-        found = await client.transactions(limit=limit, kind=kind, generation=generation)
+        found = await client.transactions(tenant, limit=limit, **filters)
     table = table_of_ids("for", "when", "kind", "available", "held", "balance", "note")
     for one in found:
         balance = f"{one.balance.available:,}\n[dim]{one.balance.held:,} held[/]"

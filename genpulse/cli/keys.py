@@ -16,10 +16,10 @@ console = Console(highlight=False)
 _COLOURS = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 
-async def show_list(connection: Connection) -> None:
-    """The keys of the caller's tenant."""
+async def show_list(connection: Connection, tenant: str | None) -> None:
+    """The keys of the caller's tenant, or of another one."""
     async with connection.open() as client:
-        found = await client.keys()
+        found = await client.keys(tenant)
     table = table_of_ids("id", "state", "key", "may", "last used", "for")
     for one in found:
         scopes = "\n".join([*one.scopes, *(f"[dim]{model}[/]" for model in one.models or ())])
@@ -43,10 +43,10 @@ async def rotate(connection: Connection, key_id: str, *, overlap_seconds: int) -
         console.print(f"{key_id} works until {when(former.expires_at)}.")
 
 
-async def revoke(connection: Connection, key_id: str) -> None:
+async def revoke(connection: Connection, key_id: str, tenant: str | None) -> None:
     """A key that works no more."""
     async with connection.open() as client:
-        await client.revoke_key(key_id)
+        await client.revoke_key(key_id, tenant)
     console.print(f"{key_id}: revoked")
 
 

@@ -43,7 +43,10 @@ async def grouped(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[Group]:
-    """Sums over steps that have begun, of one tenant or of all, in the order of the dimensions."""
+    """Sums over steps that have begun, of one tenant or of all, in the order of the dimensions.
+
+    At most one more than MOST_GROUPS.
+    """
     last = (
         select(func.max(_ATTEMPT.c.number))
         .where(_ATTEMPT.c.generation_id == _STEP.c.generation_id, _ATTEMPT.c.position == _STEP.c.position)
@@ -88,7 +91,7 @@ async def grouped(
     query = select(*kinds, *sums).select_from(steps)
     if kinds:
         query = query.group_by(*kinds).order_by(*kinds)
-    rows = await session.execute(query.having(func.count() > literal_column("0")).limit(MOST_GROUPS))
+    rows = await session.execute(query.having(func.count() > literal_column("0")).limit(MOST_GROUPS + 1))
     return [_group(by, tuple(row)) for row in rows]
 
 

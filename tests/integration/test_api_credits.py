@@ -21,7 +21,7 @@ from genpulse.db import utc_now
 from genpulse.doctor.invariants import look
 from genpulse.doctor.ledger import of_credits
 from genpulse.models import TenantRow
-from genpulse.repositories import generations, steps
+from genpulse.repositories import generations, steps, usage
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Parking
 from genpulse.schemas.states import Billing
@@ -243,6 +243,8 @@ async def test_the_ledger_is_paged_with_a_running_balance(api: httpx.AsyncClient
     for amount in (1, 2, 3, 4):
         await grant(api, amount)
     first = (await api.get("/v1/credits/ledger", params={"limit": 3, "kind": "grant"})).json()
+    of_operator = await api.get("/v1/admin/tenants/default/credits/ledger", params={"limit": 3, "kind": "grant"})
+    assert of_operator.json() == first
     assert first["has_more"] is True
     assert [line["balance"]["available"] for line in first["data"]] == [10, 6, 3]
     after = {"limit": 3, "kind": "grant", "starting_after": first["data"][-1]["id"]}
@@ -268,6 +270,16 @@ async def test_usage_is_added_up_by_what_is_asked_for(api: httpx.AsyncClient, ru
     later = {"since": "2099-01-01T00:00:00Z"}
     assert (await api.get("/v1/usage", params=later)).json()["data"] == []
     assert_problem(await api.get("/v1/usage", params={"by": "tenant"}), 422, "invalid_input", "/by")
+
+
+async def test_more_groups_than_are_added_up_are_refused(
+    api: httpx.AsyncClient, run: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MOST_GROUPS", 1)
+    for model in ("local/shapes", "local/fake"):
+        await run((await submit(api, SHAPE | {"model": model}))["id"]).succeed()
+    assert_problem(await api.get("/v1/usage", params={"by": "model"}), 422, "invalid_input", "/by")
+    assert len((await api.get("/v1/usage", params={"by": "day"})).json()["data"]) == 1
 
 
 async def test_usage_as_a_table(api: httpx.AsyncClient, run: Callable[[str], Run]) -> None:

@@ -127,6 +127,16 @@ async def test_keys_of_a_tenant_are_listed(api: httpx.AsyncClient) -> None:
     assert listed == [{name: value for name, value in one.items() if name != "secret"} for one in made]
 
 
+async def test_a_key_that_has_leaked_is_revoked_by_an_operator(api: httpx.AsyncClient, app: FastAPI) -> None:
+    acme, other = await made_tenant(api), await make_tenant(api)
+    (key,) = (await api.get(f"{PATH}/{acme.tenant_id}/keys")).json()["data"]
+    assert_problem(await api.delete(f"{PATH}/{other}/keys/{key['id']}"), 404, "not_found")
+    for _ in range(2):
+        assert (await api.delete(f"{PATH}/{acme.tenant_id}/keys/{key['id']}")).status_code == 204
+    async with calling(app, acme.secret) as own:
+        assert_problem(await own.get("/v1/generations"), 401, "unauthenticated")
+
+
 # Suspended ------------------------------------------------------------------------------------------------------------
 
 
