@@ -21,12 +21,12 @@ _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U00
 OPTION = "options."
 #: Provider options that make nothing more and nothing dearer, at whatever cloud: the letters of their last names.
 FREE_OPTIONS = frozenset({
-    "addwatermark", "aigcwatermark", "cfg", "cfgscale", "disablesafetychecker", "emotion", "enablepromptexpansion",
-    "enablesafetychecker", "enhanceprompt", "expandprompt", "guidance", "guidancescale", "imagestrength",
-    "languageboost", "logoadd", "loop", "moderation", "movementamplitude", "negativeprompt", "outputcompression",
-    "outputformat", "outputquality", "persongeneration", "pitch", "promptenhance", "promptextend",
-    "promptoptimizer", "promptstrength", "promptupsampling", "revise", "safetytolerance", "seed", "strength",
-    "style", "stylepreset", "styletype", "user", "voicelanguage", "vol", "watermark",
+    "addwatermark", "aigcwatermark", "cfg", "cfgscale", "disablesafetychecker", "emotion", "enablesafetychecker",
+    "enhanceprompt", "guidance", "guidancescale", "imagestrength", "languageboost", "logoadd", "loop", "moderation",
+    "movementamplitude", "negativeprompt", "outputcompression", "outputformat", "outputquality", "persongeneration",
+    "pitch", "promptenhance", "promptextend", "promptoptimizer", "promptstrength", "promptupsampling", "revise",
+    "safetytolerance", "seed", "strength", "style", "stylepreset", "styletype", "user", "voicelanguage", "vol",
+    "watermark",
 })  # fmt: skip
 #: In which kinds of output a unit is counted; the others are counted by call.
 COUNTED_IN = {
