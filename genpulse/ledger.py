@@ -54,11 +54,11 @@ async def hold(session: AsyncSession, tenant_id: str, generation_id: str, bound:
         committed=bound.credits,
         generation_id=generation_id,
     )
-    is_free = bool(bound.unpriced)
-    now = utc_now()
-    account = await balances.post(session, tenant_id, entry, at=now, is_hold_of_unpriced=is_free)
-    if account is None and await expire(session, tenant_id, now=now):
-        account = await balances.post(session, tenant_id, entry, at=now, is_hold_of_unpriced=is_free)
+    is_priced, now = not bound.unpriced, utc_now()
+    account = await balances.post(session, tenant_id, entry, at=now, is_priced=is_priced)
+    if account is None:
+        await expire(session, tenant_id, now=now)
+        account = await balances.post(session, tenant_id, entry, at=now, is_priced=is_priced, is_expiry_done=True)
     if account is None:
         await _explain(session, tenant_id, bound, now)
     assert account is not None

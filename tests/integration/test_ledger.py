@@ -443,6 +443,19 @@ async def test_what_is_held_expires_once_it_is_released(purse: Purse) -> None:
     assert await broken(purse.database) == {}
 
 
+async def test_expired_credits_that_are_held_keep_nobody_from_spending_others(purse: Purse) -> None:
+    await purse.grant(50, expires_at=utc_now() + SOON)
+    first = await purse.hold(40)
+    await purse.pass_expiry()
+    await purse.grant(100)
+    second = await purse.hold(100)
+    assert await purse.figures() == (0, 140)
+    await purse.end(first, GenerationStatus.FAILED)
+    assert await purse.figures() == (40, 100), "what expires first counts as held by the other one now"
+    await purse.end(second, GenerationStatus.FAILED)
+    assert await purse.figures() == (100, 0)
+
+
 # Events ---------------------------------------------------------------------------------------------------------------
 
 
