@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,6 +15,19 @@ from genpulse.models import WebhookRow, WebhookSecretRow, metadata
 # Writes name tables and not classes, see `generations`.
 _WEBHOOK = metadata.tables[WebhookRow.__tablename__]
 _SECRET = metadata.tables[WebhookSecretRow.__tablename__]
+
+#: Put together once, because it is asked at every change of every generation.
+_LISTENING = (
+    select(_WEBHOOK.c.id, _WEBHOOK.c.events)
+    .where(
+        or_(
+            and_(_WEBHOOK.c.tenant_id == bindparam("of_tenant"), _WEBHOOK.c.generation_id.is_(None)),
+            _WEBHOOK.c.generation_id == bindparam("of_generation"),
+        ),
+        _WEBHOOK.c.disabled_at.is_(None),
+    )
+    .with_for_update(read=True, key_share=True)
+)
 
 
 async def add(session: AsyncSession, row: WebhookRow) -> None:
@@ -59,10 +72,7 @@ async def listening(
 
     They cannot be deleted before the transaction ends, so that deliveries to them can be inserted.
     """
-    standing = and_(_WEBHOOK.c.tenant_id == tenant_id, _WEBHOOK.c.generation_id.is_(None))
-    wanted = standing if generation_id is None else or_(standing, _WEBHOOK.c.generation_id == generation_id)
-    query = select(_WEBHOOK.c.id, _WEBHOOK.c.events).where(wanted, _WEBHOOK.c.disabled_at.is_(None))
-    found = await session.execute(query.with_for_update(read=True, key_share=True))
+    found = await session.execute(_LISTENING, {"of_tenant": tenant_id, "of_generation": generation_id})
     return [one for one, events in found if not events or kind in events]
 
 
