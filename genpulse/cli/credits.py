@@ -27,11 +27,12 @@ async def show_ledger(connection: Connection, tenant: str | None, *, limit: int,
     """Every change of it."""
     async with connection.open() as client:
         found = await client.transactions(tenant, limit=limit, **filters)
-    table = table_of_ids("for", "when", "kind", "available", "held", "balance", "note")
+    table = table_of_ids("for", "when", "kind", "change", "balance")
     for one in found:
+        subject = (one.generation_id or one.id) + (f"\n[dim]{escape(one.note)}[/]" if one.note else "")
+        change = f"{_signed(one.available)}\n[dim]{_signed(one.held)}{' held' if one.held else ''}[/]"
         balance = f"{one.balance.available:,}\n[dim]{one.balance.held:,} held[/]"
-        moved = (_signed(one.available), _signed(one.held))
-        table.add_row(one.generation_id or one.id, when(one.created_at), one.kind, *moved, balance, escape(one.note))
+        table.add_row(subject, when(one.created_at), one.kind, change, balance)
     console.print(table)
 
 
