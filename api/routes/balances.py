@@ -10,11 +10,11 @@ from typing import Annotated, Any, TypeVar, cast, get_args
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import openapi
 from api.deps import Cursor, IdempotencyKey, Operator, Reader, ServicesDep, TenantId, cursor_of
 from api.routing import KeyRoute
+from api.services import Services
 from genpulse import ledger
 from genpulse.errors import InvalidInput
 from genpulse.models import CreditTransactionRow
@@ -66,16 +66,18 @@ class _Lines:
     kind: Annotated[TransactionKind | None, Query()] = None
     generation: Annotated[GenerationId | None, Query(description="Those of this generation")] = None
 
-    async def of(self, session: AsyncSession, tenant_id: str) -> Page[Transaction]:
+    async def of(self, services: Services, tenant_id: str) -> Page[Transaction]:
         limit = self.cursor.limit
-        rows = await balances.page(
-            session,
-            tenant_id,
-            limit=limit + 1,
-            starting_after=self.cursor.starting_after,
-            kind=self.kind,
-            generation_id=self.generation,
-        )
+        async with services.database.reading() as session:
+            await find_tenant(session, tenant_id)
+            rows = await balances.page(
+                session,
+                tenant_id,
+                limit=limit + 1,
+                starting_after=self.cursor.starting_after,
+                kind=self.kind,
+                generation_id=self.generation,
+            )
         return Page[Transaction](data=[_transaction(row) for row in rows[:limit]], has_more=len(rows) > limit)
 
 
@@ -85,8 +87,7 @@ LinesDep = Annotated[_Lines, Depends()]
 @router.get("/v1/credits/ledger")
 async def list_transactions(services: ServicesDep, caller: Reader, lines: LinesDep) -> Page[Transaction]:
     """Every change of the tenant's balance, newest first, each with the balance after it."""
-    async with services.database.reading() as session:
-        return await lines.of(session, caller.tenant_id)
+    return await lines.of(services, caller.tenant_id)
 
 
 @router.get("/v1/usage", response_model=Usage, responses=_CSV)
@@ -148,9 +149,7 @@ async def list_tenant_transactions(
     tenant_id: TenantId, services: ServicesDep, _caller: Operator, lines: LinesDep
 ) -> Page[Transaction]:
     """Every change of a tenant's balance, newest first, each with the balance after it."""
-    async with services.database.reading() as session:
-        await find_tenant(session, tenant_id)
-        return await lines.of(session, tenant_id)
+    return await lines.of(services, tenant_id)
 
 
 @router.post(

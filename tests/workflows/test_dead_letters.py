@@ -125,7 +125,6 @@ async def test_it_is_kept_again_when_the_retry_fails_too_and_an_old_decision_is_
             handle = await dispatched(house, ticket)
             await until_status(house, ticket.generation_id, GenerationStatus.DEAD_LETTERED)
             await decided(house, ticket.generation_id, retrying(house.activities.catalog))
-            await until_status(house, ticket.generation_id, GenerationStatus.RUNNING)
             again = await until_status(house, ticket.generation_id, GenerationStatus.DEAD_LETTERED)
             assert again.round == 1
             await handle.signal("resolve", Resolution(action="discard", round=0))
