@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tree import project_files
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ["activities", "api", "engine", "workflows"]
 
@@ -81,11 +83,7 @@ def _pip(*arguments: str | Path) -> None:
 
 def _sources() -> list[str]:
     """What belongs into the wheel: everything in the rooms that git does not ignore."""
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "genpulse", "worker.py", *ROOMS]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    return project_files("genpulse", "worker.py", *ROOMS)
 
 
 def test_wheel_holds_every_file_of_the_rooms(wheel: Path) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from genpulse import errors
 from genpulse.schemas import attributes, queues
 from genpulse.settings import Settings
+from tests.tree import project_files
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.temporal.yml").read_text())
@@ -109,10 +110,7 @@ def test_make_help_lists_every_target() -> None:
 
 
 def _committed() -> list[Path]:
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    return [ROOT / name for name in project_files()]
 
 
 def test_no_absolute_home_path_is_committed() -> None:
