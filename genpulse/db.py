@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -139,6 +139,7 @@ def _create_engine(url: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(url)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "invalidate", _roll_back)
     return engine
 
 
@@ -169,6 +170,16 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     for pragma in _SQLITE_PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
+
+
+def _roll_back(connection: Any, _entry: ConnectionPoolEntry, _cause: BaseException | None) -> None:
+    """Give the write lock back before the connection of a cancelled task is closed.
+
+    SQLite puts the closing off until the last statement is gone, and the traceback of the cancellation keeps the
+    statement that was interrupted: until the garbage collector passes, nobody could write.
+    """
+    with suppress(connection.dbapi.Error):  # the connection is thrown away in any case
+        connection.rollback()
 
 
 def _begin_sqlite(connection: Connection) -> None:

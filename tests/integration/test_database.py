@@ -6,21 +6,32 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from genpulse.db import Database
 from genpulse.errors import DependencyDown
+from tests.integration.conftest import database_url
 from tests.servers.postgres import PostgresServer, postgres_server
 
 _SSL_REQUEST = 80877103
+_LONG = """
+    WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < 2000000)
+    SELECT count(*) FROM numbers
+"""  # a second of work, or half of it
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     with postgres_server(durable=True) as running:
         yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def either_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return await database_url(request, tmp_path)
 
 
 @asynccontextmanager
@@ -96,3 +107,27 @@ async def test_a_stop_in_the_middle_of_a_transaction_undoes_it(server: PostgresS
             await session.execute(text("INSERT INTO kept VALUES (2)"))
         async with database.reading() as session:
             assert (await session.execute(text("SELECT number FROM kept"))).scalars().all() == [2]
+
+
+async def test_a_task_cancelled_in_the_middle_of_a_statement_keeps_no_lock(either_url: str) -> None:
+    async with database_at(either_url) as database:
+        async with database.transaction() as session:
+            await session.execute(text("CREATE TABLE kept (number int)"))
+            await session.execute(text("INSERT INTO kept VALUES (1)"))
+        at_work = asyncio.Event()
+
+        async def change() -> None:
+            async with database.transaction() as session:
+                await session.execute(text("UPDATE kept SET number = 2"))
+                at_work.set()
+                await session.execute(text(_LONG))
+
+        changing = asyncio.create_task(change())
+        await at_work.wait()
+        await asyncio.sleep(0.05)
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError) as kept:  # whose traceback keeps the statement
+            await changing
+        async with database.transaction() as session:
+            assert (await session.execute(text("UPDATE kept SET number = number + 2 RETURNING number"))).scalar() == 3
+        assert kept.tb is not None
