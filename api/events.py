@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from api.services import Services
-from genpulse.errors import DependencyDown
+from genpulse.errors import DependencyDown, Forbidden, Unauthenticated
 from genpulse.models import EventRow, GenerationRow
 from genpulse.repositories import events
 from genpulse.views import Views
@@ -24,15 +24,17 @@ _RETRY_MILLISECONDS = 1000
 _BATCH = 500
 
 
-async def event_stream(services: Services, views: Views, generation: GenerationRow, seen: int) -> AsyncIterator[bytes]:
+async def event_stream(
+    services: Services, views: Views, generation: GenerationRow, seen: int, identify: Callable[[], Awaitable[object]]
+) -> AsyncIterator[bytes]:
     """Everything after event number `seen`, as it happens.
 
-    Ends after `done`, after ten minutes, or when the server does.
+    Ends after `done`, after ten minutes, when the server does, or when `identify` says that the key works no more.
     """
     ends_at = time.monotonic() + MAX_SECONDS
     with services.metrics.event_streams.track_inprogress():
         yield _opening(generation, seen)
-        while time.monotonic() < ends_at:
+        while time.monotonic() < ends_at and await _is_welcome(identify):
             for row in await _after(services, generation.id, seen):
                 yield _format(row.type, views.event(row), row.seq)
                 seen = row.seq
@@ -55,6 +57,16 @@ def _opening(generation: GenerationRow, seen: int) -> bytes:
     if seen or generation.version:
         return hint
     return hint + _format("status", {"status": generation.status})
+
+
+async def _is_welcome(identify: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        await identify()
+    except (Unauthenticated, Forbidden):
+        return False
+    except DependencyDown:
+        pass  # there is nothing to be read either
+    return True
 
 
 async def _after(services: Services, generation_id: str, seen: int) -> Sequence[EventRow]:

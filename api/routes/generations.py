@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -9,6 +10,7 @@ from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field, SkipValidation, ValidationError
 
 from api import openapi, problems
+from api.admission import caller_of
 from api.deps import (
     Cursor,
     GenerationId,
@@ -199,6 +201,7 @@ async def cancel_generation(
 )
 async def watch_generation(
     *,
+    request: Request,
     generation_id: GenerationId,
     services: ServicesDep,
     caller: Reader,
@@ -219,7 +222,8 @@ async def watch_generation(
         raise NotFound(f"There is no generation {generation_id}.")
     if row.status in FINAL and seen >= row.version:
         return Response(status_code=204)  # the one answer after which a browser does not come back
-    return EventSourceResponse(event_stream(services, views, row, seen), headers=HEADERS)
+    told = event_stream(services, views, row, seen, partial(caller_of, request))
+    return EventSourceResponse(told, headers=HEADERS)
 
 
 def _event_number(given: str) -> int:

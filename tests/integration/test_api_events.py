@@ -190,6 +190,19 @@ async def test_a_waiting_submission_hears_of_another_process(remote: httpx.Async
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
 
 
+async def test_a_stream_does_not_outlive_its_key(remote: httpx.AsyncClient, run: Runs, services: Services) -> None:
+    key = (await remote.post("/v1/keys", json={"scopes": ["read"]})).json()
+    made = await submit(remote)
+    theirs = {"Authorization": f"Bearer {key['secret']}"}
+    async with remote.stream("GET", f"/v1/generations/{made['id']}/events", headers=theirs) as answer:
+        chunks = answer.aiter_text()
+        assert "queued" in await anext(chunks)
+        assert (await remote.delete(f"/v1/keys/{key['id']}")).is_success
+        await run(made["id"]).begin()
+        async with asyncio.timeout(20):
+            assert [chunk async for chunk in chunks] == []
+
+
 @pytest.fixture
 async def own_server(api_settings: Settings, services: Services, tmp_path: Path) -> AsyncIterator[ApiServer]:
     """A server that the test may stop."""
