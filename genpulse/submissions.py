@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -60,9 +61,20 @@ class Submission:
     @property
     def bound(self) -> Bound:
         """The most that it may cost."""
-        where = {step.id: f"steps.{index}." for index, step in enumerate(self.request.steps or ())}
-        unpriced = [(where.get(step.id, "") + field, what) for step in self.plan.steps for field, what in step.unpriced]
-        return Bound(credits=sum(held_for(step.quotes.values()) for step in self.plan.steps), unpriced=unpriced)
+        return Bound(
+            credits=sum(held_for(step.quotes.values()) for step in self.plan.steps), unpriced=list(self._unpriced())
+        )
+
+    def _unpriced(self) -> Iterator[tuple[str, str]]:
+        """What has no price, by its place in the request: what was added or chosen, by that of what it is for."""
+        wanted = {step.id: step for step in self.request.as_steps()}
+        prefixes = {step.id: f"steps.{index}." for index, step in enumerate(self.request.steps or ())}
+        causes = {one.added_step: one.step for one in self.plan.adaptions if one.added_step is not None}
+        for step in self.plan.steps:
+            asked = wanted.get(step.id)
+            for field, what in step.unpriced:
+                is_named = asked is not None and (asked.fallbacks or not field.startswith("fallbacks."))
+                yield prefixes.get(causes.get(step.id, step.id), "") + (field if is_named else "model"), what
 
     @cached_property
     def webhook(self) -> WebhookRow | None:

@@ -49,9 +49,10 @@ class PlannedStep(BaseModel):
     @property
     def unpriced(self) -> list[tuple[str, str]]:
         """What of it has no price, and so is for unlimited accounts alone: its place in the step, and in words."""
-        models = [self.model, *(one.model for one in self.fallbacks)]
+        models = [("model", self.model)]
+        models += [(f"fallbacks.{index}", one.model) for index, one in enumerate(self.fallbacks)]
         options = [(f"provider_options.{one}", f"The option `{one}` of {self.model}") for one in self.unpriced_options]
-        return [("model", model) for model in models if model not in self.quotes] + options
+        return [(field, model) for field, model in models if model not in self.quotes] + options
 
 
 class Plan(BaseModel):

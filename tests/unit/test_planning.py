@@ -295,6 +295,28 @@ def test_what_has_no_price_is_named_by_its_place(clouds: Catalog) -> None:
     ]  # fmt: skip
 
 
+def test_a_fallback_without_a_price_is_named_by_its_place() -> None:
+    others = ["fal/flux-schnell", "volcengine/seedream-3"]
+    body = {"model": "fal/flux-dev", "fallbacks": others, "input": {"prompt": "x"}}
+    request = GenerationCreate.model_validate(body)
+    plan = plan_generation(request, load_catalog({}, ["fal", "volcengine"]))
+    submission = Submission(tenant_id="t", request=request, plan=plan, request_id="r")
+    assert list(submission.bound.unpriced) == [("fallbacks.1", "volcengine/seedream-3")]
+
+
+def test_what_is_added_without_a_price_is_named_by_the_step_that_it_is_for(catalog: Catalog) -> None:
+    drawn = {"model": "local/shapes", "operation": "text-to-image"}
+    inputs = {"first": {"prompt": "a red circle"}, "second": {"prompt": "a red circle", "width": 256, "height": 256}}
+    steps = [drawn | {"id": name, "input": given} for name, given in inputs.items()]
+    request = GenerationCreate.model_validate({"steps": steps})
+    plan = plan_generation(request, catalog)
+    plan.steps[-1].quotes.clear()  # of the upscale step
+    submission = Submission(tenant_id="t", request=request, plan=plan, request_id="r")
+    assert [(field, what) for field, what in submission.bound.unpriced if what == plan.steps[-1].model] == [
+        ("steps.1.model", plan.steps[-1].model)
+    ]
+
+
 @pytest.mark.parametrize(
     "request_",
     [
