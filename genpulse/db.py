@@ -28,8 +28,9 @@ from genpulse.failpoints import Failpoint
 #: JSON that PostgreSQL can index and compare; None is SQL NULL, not a JSON null.
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
-#: SQLSTATEs: the connection failed, something has run out (connections, too), it was told to stop or is starting up.
-_AWAY = ("08", "53", "57P")
+#: SQLSTATEs: the connection failed, two transactions stood in each other's way, something has run out (connections,
+#: too), it was told to stop or is starting up.
+_AWAY = ("08", "40", "53", "57P")
 #: Of everything that asks the database; where it matters what is written, there is another one with a name of its own.
 _WRITING, _READING = Failpoint("database.write"), Failpoint("database.read")
 _REST_SECONDS = 1.0  # after which a pooled connection is tried before it is used
@@ -113,7 +114,7 @@ class Database:
             raise DependencyDown("The database does not answer; try again shortly.") from error
         except DBAPIError as error:
             if error.connection_invalidated or _is_away(error):
-                raise DependencyDown("The database connection was lost; try again shortly.") from error
+                raise DependencyDown("The database has not done it; try again shortly.") from error
             raise
 
     async def dispose(self) -> None:

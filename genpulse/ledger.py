@@ -6,12 +6,11 @@ credits are written together or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from functools import partial
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from genpulse.db import Database, utc_now
@@ -23,7 +22,7 @@ from genpulse.errors import (
     NotFound,
     SpendLimitReached,
 )
-from genpulse.models import CreditTransactionRow
+from genpulse.models import CreditLotRow, CreditTransactionRow
 from genpulse.pricing import most
 from genpulse.repositories import balances, deliveries, steps, tenants, webhooks
 from genpulse.repositories.balances import Account, Entry
@@ -102,13 +101,14 @@ async def settle(session: AsyncSession, generation_id: str, status: GenerationSt
     bill = await steps.bill_of(session, generation_id)
     charged, now = bill.charged, utc_now()
     # What was held on an earlier day counted towards that day's limit.
-    committed = charged - bill.held if bill.created_at.date() == now.date() else 0
+    is_of_today = bill.created_at.date() == now.date()
+    counted = bill.held if is_of_today else await balances.held_on(session, generation_id, now.date())
     entry = Entry(
         kind="capture" if charged else "release",
         available=bill.held - charged,
         held=-bill.held,
         spent=charged,
-        committed=committed,
+        committed=-min(counted, bill.held - charged),
         generation_id=generation_id,
     )
     account = await balances.post(session, bill.tenant_id, entry, at=now)
@@ -143,17 +143,13 @@ async def change(
     Raises what `write_change` raises, and IdempotencyKeyReused.
     """
     write = partial(write_change, made_by=made_by, idempotency_key=idempotency_key, fingerprint=fingerprint)
-    try:
-        async with database.transaction() as session:
-            if idempotency_key is None or not (known := await balances.made_with(session, tenant_id, idempotency_key)):
-                return await write(session, tenant_id, wanted), False
-    except IntegrityError:
+    async with database.transaction() as session:
         if idempotency_key is None:
-            raise
-        async with database.reading() as session:  # another request with this key was first, a moment ago
-            known = await balances.made_with(session, tenant_id, idempotency_key)
+            return await write(session, tenant_id, wanted), False
+        await balances.lock(session, tenant_id)  # another request with this key may be writing at this moment
+        known = await balances.made_with(session, tenant_id, idempotency_key)
         if known is None:
-            raise
+            return await write(session, tenant_id, wanted), False
     if known.fingerprint != fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key came before with another body. Use a new key for another change.",
@@ -213,42 +209,52 @@ async def write_change(
 
 
 async def balance_of(session: AsyncSession, tenant_id: str) -> Credits:
-    """What a tenant has. Raises NotFound."""
+    """What a tenant has, without what has expired, whether that has been taken away yet or not. Raises NotFound."""
     account, tenant = await balances.get(session, tenant_id), await tenants.get(session, tenant_id)
     if account is None or tenant is None:
         raise NotFound(f"There is no tenant {tenant_id}.")
-    lots = await balances.lots(session, tenant_id)
+    lots, now = await balances.lots(session, tenant_id), utc_now()
+    lapsed = {lot.transaction_id: over for lot, over in _lapsed(lots, account.held, now)}
     return Credits(
         object="credits",
-        available=account.available,
+        available=account.available - sum(lapsed.values()),
         held=account.held,
         unlimited=account.is_unlimited,
         unit="credit",
         low_balance=tenant.low_balance,
-        expiring=[ExpiringCredits(amount=lot.remaining, expires_at=lot.expires_at) for lot in lots],
+        expiring=[
+            ExpiringCredits(amount=left, expires_at=lot.expires_at)
+            for lot in lots
+            if (left := lot.remaining - lapsed.get(lot.transaction_id, 0))
+        ],
     )
 
 
 async def expire(session: AsyncSession, tenant_id: str, *, now: datetime | None = None) -> int:
-    """Take away what has expired and is not held. Return how much that was.
-
-    Holds are taken to be of what expires first, so what is held stays until the hold is resolved.
-    """
+    """Take away what has expired and is not held. Return how much that was."""
     now = now or utc_now()
     account = await balances.lock(session, tenant_id)
     if account is None or account.expires_at is None or account.expires_at > now:
         return 0
-    held, expired = account.held, 0
-    for lot in await balances.lots(session, tenant_id):
-        kept = min(lot.remaining, held)
-        held -= kept
-        over = lot.remaining - kept
-        if over and lot.expires_at <= now:
-            await _drop(session, tenant_id, lot.transaction_id, over, now)
-            expired += over
+    expired = 0
+    for lot, over in _lapsed(await balances.lots(session, tenant_id), account.held, now):
+        await _drop(session, tenant_id, lot.transaction_id, over, now)
+        expired += over
     if expired:
         await balances.note_expiry(session, tenant_id)
     return expired
+
+
+def _lapsed(lots: Sequence[CreditLotRow], held: int, now: datetime) -> Iterator[tuple[CreditLotRow, int]]:
+    """The lots that have expired, and how much of each is not held.
+
+    Holds are taken to be of what expires first, so what is held stays until the hold is resolved.
+    """
+    for lot in lots:
+        kept = min(lot.remaining, held)
+        held -= kept
+        if lot.remaining > kept and lot.expires_at <= now:
+            yield lot, lot.remaining - kept
 
 
 async def _drop(session: AsyncSession, tenant_id: str, lot_id: str, amount: int, now: datetime) -> None:

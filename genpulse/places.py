@@ -7,26 +7,34 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from genpulse.repositories import balances, generations
+from genpulse.repositories import balances, generations, tenants
 from genpulse.repositories.balances import Account
 
-_ALL = 1000
+_BATCH = 1000  # of which a statement names every one
 
 
 async def take_place(session: AsyncSession, account: Account, generation_id: str) -> bool:
     """A generation is to be under way: have it wait where there is no place for it. Return whether there is one."""
-    if account.in_flight is None:
+    if await _has_place(session, account.tenant_id, account.in_flight):
         return True
-    if await generations.count_admitted(session, account.tenant_id) <= account.in_flight:
+    # The limit may have changed while the account was waited for; whoever changed it has filled the places by then.
+    if await _has_place(session, account.tenant_id, await tenants.in_flight(session, account.tenant_id)):
         return True
     await generations.hold_back(session, generation_id)
     return False
 
 
+async def _has_place(session: AsyncSession, tenant_id: str, in_flight: int | None) -> bool:
+    return in_flight is None or await generations.count_admitted(session, tenant_id) <= in_flight
+
+
 async def fill_places(session: AsyncSession, account: Account) -> int:
     """Have as many begin as there are places for. Return how many. Repeating it is harmless."""
     if account.in_flight is None:
-        return await generations.admit(session, account.tenant_id, limit=_ALL)
+        begun = 0
+        while batch := await generations.admit(session, account.tenant_id, limit=_BATCH):
+            begun += batch
+        return begun
     free = account.in_flight - await generations.count_admitted(session, account.tenant_id)
     return await generations.admit(session, account.tenant_id, limit=free) if free > 0 else 0
 

@@ -14,7 +14,7 @@ from genpulse import ledger, places
 from genpulse.db import Database, utc_now
 from genpulse.errors import AlreadyFinished, AssetUnavailable, InvariantBroken
 from genpulse.failpoints import Failpoint
-from genpulse.models import AssetRow, StepRow
+from genpulse.models import AssetRow, GenerationRow, StepRow
 from genpulse.pricing import Made, used
 from genpulse.repositories import assets, generations, steps, tenants
 from genpulse.repositories.generations import Event
@@ -25,6 +25,14 @@ from genpulse.schemas.states import GenerationStatus, Operation, StepStatus
 
 _OPEN = (StepStatus.QUEUED, StepStatus.SUBMITTED, StepStatus.RUNNING)
 _HANDED_OVER = (StepStatus.SUBMITTED, StepStatus.RUNNING)
+#: Of an attempt that nobody closed, because it ran out of time and not into an error.
+_GIVEN_UP = {
+    "code": "provider_failed",
+    "message": "It was given up, and another model has taken the step.",
+    "retryable": False,
+    "provider": None,
+    "details": {},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +72,10 @@ class Records:
                 generation = await generations.get(session, order.tenant_id, order.generation_id)
                 if generation is None or generation.status != GenerationStatus.RUNNING:
                     raise AlreadyFinished("The generation has ended or is being cancelled.")
-            await _move(session, order, StepStatus.SUBMITTED, of=[StepStatus.QUEUED])
+            if await _move(session, order, StepStatus.SUBMITTED, of=[StepStatus.QUEUED]) is None:
+                # What another model did of it has come to nothing: were the generation cancelled now, it would not pay.
+                where = (session, order.generation_id, order.position)
+                await steps.close_attempts(*where, other_than=order.model, status="failed", error=_GIVEN_UP)
 
     @Failpoint("records.begin_step")
     async def begin_step(self, order: StepOrder) -> StepWork:
@@ -200,8 +211,10 @@ async def park(session: AsyncSession, parking: Parking) -> None:
         "parked_at": utc_now(),
         "kept_until": parking.kept_until,
         "resolution": None,
+        "admitted_at": func.coalesce(col(GenerationRow.admitted_at), utc_now()),  # it waits for no place any more
     }
     event = ("status", {"status": parked, "error": error})
+    await steps.lock(session, parking.generation_id)  # first, see `finish`
     # Of this round alone: when this is repeated, a person may have had it go on meanwhile.
     if await generations.enter(session, parking.generation_id, parked, event, in_round=parking.round, **kept):
         where = (session, parking.generation_id, parking.position)
@@ -240,6 +253,9 @@ async def finish(
     events = (_status(ending.status), ("done", {"status": ending.status, "error": error}))
     if ending.status == GenerationStatus.SUCCEEDED:
         values["progress"] = 1.0
+    if ending.status != GenerationStatus.SUCCEEDED:
+        # First, as by those who work on them, who may be at it still.
+        await steps.lock(session, ending.generation_id)
     entered = await generations.enter(
         session, ending.generation_id, ending.status, *events, of=of, error=error, **values
     )

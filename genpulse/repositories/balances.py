@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from functools import cache
 from typing import Any
 
@@ -129,7 +129,9 @@ def _change(*, is_hold: bool, moves: bool) -> ReturningUpdate[Any]:
     """The change of an account by `by_…`, where nothing stands against it; of whoever locks it alone, by nothing."""
     account, by = _ACCOUNT.c, {name: bindparam(f"by_{name}", type_=BigInteger) for name in (*_SUMS, "committed")}
     at, day = bindparam("at", type_=account.expires_at.type), bindparam("on_day", type_=account.day.type)
-    committed = case((account.day == day, account.committed), else_=0) + by["committed"]
+    # A line may come with the day before: it has waited for the account, or is of a host whose clock is behind.
+    is_of_today = account.day >= day
+    committed = case((is_of_today, account.committed), else_=0) + by["committed"]
     guards = [or_(account.is_unlimited, account.available + by["available"] >= 0)]
     if is_hold:
         per_day = _of_tenant(_TENANT.c.spend_per_day)
@@ -140,7 +142,10 @@ def _change(*, is_hold: bool, moves: bool) -> ReturningUpdate[Any]:
     changes: dict[str, Any] = {"version": account.version + int(moves)}
     if moves:
         changes |= {name: account[name] + by[name] for name in _SUMS}
-        changes |= {"day": day, "committed": case((committed > 0, committed), else_=0)}
+        changes |= {
+            "day": case((is_of_today, account.day), else_=day),
+            "committed": case((committed > 0, committed), else_=0),
+        }
     return (
         update(_ACCOUNT)
         .where(account.tenant_id == bindparam("of_tenant"), *guards)
@@ -239,6 +244,16 @@ async def charged_for(session: AsyncSession, tenant_id: str, generation_id: str)
     """What a generation has cost by the ledger: captured, less what was given back."""
     query = select(func.coalesce(func.sum(_TRANSACTION.c.spent), 0)).where(
         _TRANSACTION.c.tenant_id == tenant_id, _TRANSACTION.c.generation_id == generation_id
+    )
+    return int((await session.execute(query)).scalar_one())
+
+
+async def held_on(session: AsyncSession, generation_id: str, day: date) -> int:
+    """How much of what is held for a generation was held on that day (UTC)."""
+    query = select(func.coalesce(func.sum(_TRANSACTION.c.held), 0)).where(
+        _TRANSACTION.c.generation_id == generation_id,
+        _TRANSACTION.c.kind == "hold",
+        _TRANSACTION.c.created_at >= datetime.combine(day, time(), tzinfo=UTC),
     )
     return int((await session.execute(query)).scalar_one())
 

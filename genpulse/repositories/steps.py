@@ -43,6 +43,12 @@ async def get(session: AsyncSession, generation_id: str, position: int) -> StepR
     return (await session.execute(query)).scalar_one_or_none()
 
 
+async def lock(session: AsyncSession, generation_id: str) -> None:
+    """Nobody else moves a step of the generation until the transaction ends."""
+    query = select(_STEP.c.position).where(_STEP.c.generation_id == generation_id)
+    await session.execute(query.order_by(_STEP.c.position).with_for_update())
+
+
 async def move(
     session: AsyncSession, generation_id: str, position: int, to: StepStatus, *, of: Iterable[StepStatus], **values: Any
 ) -> StepRow | None:
@@ -159,11 +165,14 @@ async def close_attempts(
     position: int | None = None,
     *,
     before: int | None = None,
+    other_than: str | None = None,
     status: str,
     error: dict[str, Any] | None = None,
     usage: dict[str, Any] | None = None,
 ) -> bool:
-    """Close the running attempts of a step, or of all steps; `before` leaves that attempt and later ones open.
+    """Close the running attempts of a step, or of all steps.
+
+    `before` leaves that attempt and later ones open, `other_than` those with that model.
 
     What one that comes to nothing is billed by then stays noted; else whoever was sent nothing bills nothing. Return
     whether there were any.
@@ -173,6 +182,8 @@ async def close_attempts(
         query = query.where(_ATTEMPT.c.position == position)
     if before is not None:
         query = query.where(_ATTEMPT.c.number < before)
+    if other_than is not None:
+        query = query.where(_ATTEMPT.c.provider + "/" + _ATTEMPT.c.model != other_than)
     values: dict[str, Any] = {"status": status, "error": error, "finished_at": utc_now()}
     if status != "succeeded":
         values["billing"] = func.coalesce(_ATTEMPT.c.billing, _BILLING_SO_FAR)

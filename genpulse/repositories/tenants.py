@@ -40,6 +40,11 @@ async def change(session: AsyncSession, tenant_id: str, **values: Any) -> bool:
     return (await session.execute(query)).first() is not None
 
 
+async def in_flight(session: AsyncSession, tenant_id: str) -> int | None:
+    """How many of its generations may be under way at once, as it is now; None where there is no limit."""
+    return (await session.execute(select(_TENANT.c.in_flight).where(_TENANT.c.id == tenant_id))).scalar_one_or_none()
+
+
 async def weights(session: AsyncSession, tenant_ids: Collection[str]) -> dict[str, float]:
     """Their shares, of those that there are."""
     query = select(_TENANT.c.id, _TENANT.c.weight).where(_TENANT.c.id.in_(tenant_ids))

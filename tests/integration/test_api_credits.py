@@ -17,11 +17,13 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from api.services import Services
+from genpulse import places
 from genpulse.db import utc_now
 from genpulse.doctor.invariants import look
 from genpulse.doctor.ledger import of_credits
+from genpulse.errors import AlreadyFinished
 from genpulse.models import TenantRow
-from genpulse.repositories import generations, steps, usage
+from genpulse.repositories import balances, generations, steps, tenants, usage
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Parking
 from genpulse.schemas.states import Billing
@@ -93,6 +95,32 @@ async def test_what_never_began_costs_nothing(api: httpx.AsyncClient, run: Calla
     await grant(api, 10)
     await run((await submit(api))["id"]).end("canceled")
     assert await figures(api) == (10, 0)
+
+
+async def test_what_was_given_up_for_another_model_is_not_the_callers_to_pay(
+    api: httpx.AsyncClient, run: Callable[[str], Run], services: Services
+) -> None:
+    """Although the first model's provider bills it, and the other one has not begun yet."""
+    await grant(api, 10)
+    work = run((await submit(api, SHAPE | {"fallbacks": ["local/fake"]}))["id"])
+    await work.begin()
+    async with services.database.transaction() as session:
+        await steps.note_attempt(session, work.generation_id, 0, 1, sent_at=utc_now(), billing=Billing.FULL.value)
+    await work.records.submit_step((await work.order()).model_copy(update={"model": "local/fake"}))
+    await work.end("canceled")
+    assert await figures(api) == (10, 0)
+    [attempt] = (await api.get(f"/v1/generations/{work.generation_id}")).json()["steps"][0]["attempts"]
+    assert (attempt["status"], attempt["billing"], attempt["error"]["code"]) == ("failed", "full", "provider_failed")
+
+
+async def test_what_ends_while_somebody_works_on_it_stands_in_nobodys_way(
+    api: httpx.AsyncClient, run: Callable[[str], Run]
+) -> None:
+    works = [run((await submit(api))["id"]) for _ in range(20)]
+    for work in works:
+        await work.begin()
+        ended = await asyncio.gather(work.progress(0.1, 0.2, 0.3), work.end("canceled"), return_exceptions=True)
+        assert all(one is None or isinstance(one, AlreadyFinished) for one in ended), ended
 
 
 @pytest.mark.parametrize(("billing", "charged"), [(Billing.FULL, 1), (Billing.POSSIBLE, 0), (Billing.NONE, 0)])
@@ -321,6 +349,30 @@ async def test_only_so_many_are_under_way_and_the_others_follow_in_turn(
     assert await admitted(services, *ids[2:]) == [False, True, True]
     await run(ids[3]).succeed()
     assert await admitted(services, *ids[2:]) == [True, True, True]
+
+
+async def test_without_a_limit_all_that_waits_begins(
+    api: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_BATCH", 2)
+    await limit(services, 1)
+    ids = [(await submit(api))["id"] for _ in range(6)]
+    assert sum(await admitted(services, *ids)) == 1
+    await api.patch("/v1/admin/tenants/default", json={"limits": {"in_flight": None}})
+    assert all(await admitted(services, *ids))
+
+
+async def test_a_limit_that_is_lifted_while_somebody_is_held_back_leaves_nobody_waiting(
+    api: httpx.AsyncClient, services: Services
+) -> None:
+    await limit(services, 1)
+    await submit(api)
+    async with services.database.transaction() as session:
+        await tenants.change(session, "default", in_flight=None)
+        await balances.lock(session, "default")
+        submitting = asyncio.create_task(submit(api))  # finds the limit as it was, and waits for the account
+        await asyncio.sleep(0.5)
+    assert (await submitting)["queue_position"] is None
 
 
 async def test_those_that_begin_are_carried_to_temporal_in_turns(

@@ -13,7 +13,7 @@ from api.services import Services
 from genpulse.db import utc_now
 from genpulse.deadletters import decide, discarding
 from genpulse.errors import NotFound
-from genpulse.repositories import generations, tenants
+from genpulse.repositories import generations, tenants, upkeep
 from genpulse.schemas.deadletters import DeadLetterFilter
 from genpulse.schemas.generations import GenerationFault
 from genpulse.schemas.plans import Parking
@@ -150,6 +150,26 @@ async def test_a_retry_waits_for_a_place(api: httpx.AsyncClient, services: Servi
     assert (await shown(api, late["id"]))["queue_position"] is None
     async with services.database.reading() as session:
         assert [one.id for one in await generations.resolutions_unsent(session, limit=10)] == [late["id"]]
+
+
+async def test_what_is_parked_while_it_waits_for_a_place_gets_a_workflow_to_wait_in(
+    api: httpx.AsyncClient, services: Services, run, park
+) -> None:
+    """As when its workflow is terminated before it goes on."""
+    async with services.database.transaction() as session:
+        await tenants.change(session, "default", in_flight=1)
+    late, _ = await submit(api), await submit(api)
+    await park(late["id"])
+    await api.post(f"/v1/generations/{late['id']}/retry")
+    again = Parking(
+        generation_id=late["id"], position=0, round=1, fault=fault(), kept_until=utc_now() + timedelta(days=7)
+    )
+    await run(late["id"]).records.park(again)
+    async with services.database.transaction() as session:
+        await upkeep.forget_dispatch(session, late["id"])
+    async with services.database.reading() as session:
+        due = await generations.undispatched(session, before=utc_now(), limit=10)
+    assert late["id"] in [row.id for row in due]
 
 
 async def test_a_preview_shows_what_would_be_hit_and_does_nothing(api: httpx.AsyncClient, park) -> None:

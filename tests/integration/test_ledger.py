@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -42,6 +42,7 @@ from genpulse.models import (
     WebhookRow,
 )
 from genpulse.repositories import balances, generations, tenants, webhooks
+from genpulse.repositories.balances import Entry
 from genpulse.schemas.credits import CreditChange
 from genpulse.schemas.states import GenerationStatus
 from genpulse.submissions import fingerprint
@@ -367,6 +368,35 @@ async def test_a_day_has_its_limit(database: Database) -> None:
     await purse.hold(100)
 
 
+async def test_a_line_that_comes_with_the_day_before_does_not_begin_the_day_anew(database: Database) -> None:
+    purse = await open_purse(database, spend_per_day=100)
+    await purse.grant(1000)
+    await purse.hold(100)
+    late = Entry(kind="hold", available=-1, held=1, committed=1, generation_id="gen_late")
+    async with database.transaction() as session:
+        assert await balances.post(session, purse.tenant_id, late, at=utc_now() - timedelta(days=1)) is None
+        correction = Entry(kind="adjust", available=1, granted=-1)
+        assert await balances.post(session, purse.tenant_id, correction, at=utc_now() - timedelta(days=1))
+    with pytest.raises(SpendLimitReached):
+        await purse.hold(1)
+
+
+async def test_what_was_held_today_for_an_earlier_generation_is_given_back_to_the_day(database: Database) -> None:
+    """As by a retry with a dearer model."""
+    purse, yesterday = await open_purse(database, spend_per_day=100), utc_now() - timedelta(days=1)
+    async with database.transaction() as session:
+        generation_id = await _plant(session, purse.tenant_id, 100)
+        of_generation = col(GenerationRow.id) == generation_id
+        await session.execute(update(GenerationRow).where(of_generation).values(created_at=yesterday))
+        first = Entry(kind="hold", available=-20, held=20, committed=20, generation_id=generation_id)
+        for entry in (Entry(kind="grant", available=1000, granted=-1000), first):
+            await balances.post(session, purse.tenant_id, entry, at=yesterday)
+        await ledger.hold(session, purse.tenant_id, generation_id, Bound(credits=80))
+    assert (await purse.account()).committed == 80
+    await purse.end(generation_id, GenerationStatus.SUCCEEDED, charged=30)
+    assert (await purse.account()).committed == 80 - 70
+
+
 async def test_refunds_give_back_no_more_than_was_charged(purse: Purse) -> None:
     await purse.grant(100)
     generation_id = await purse.hold(50)
@@ -395,6 +425,24 @@ async def test_a_change_with_a_key_happens_once(database: Database, purse: Purse
     assert await purse.figures() == (100, 0)
     with pytest.raises(IdempotencyKeyReused):
         await change(200)
+
+
+@pytest.mark.parametrize("kind", ["adjust", "refund"])
+async def test_a_change_that_could_not_happen_twice_is_repeated_all_the_same(
+    database: Database, purse: Purse, kind: Literal["adjust", "refund"]
+) -> None:
+    await purse.grant(5)
+    if kind == "refund":
+        charged = await purse.hold(5)
+        await purse.end(charged, GenerationStatus.SUCCEEDED, charged=5)
+        wanted = CreditChange(amount=5, kind=kind, generation_id=charged)
+    else:
+        wanted = CreditChange(amount=-5, kind=kind)
+    key = {"idempotency_key": "case-8", "fingerprint": fingerprint(wanted.model_dump(mode="json"))}
+    changes = (ledger.change(database, purse.tenant_id, wanted, made_by=ADMIN, **key) for _ in range(5))
+    made = await asyncio.gather(*changes)
+    assert len({row.id for row, _ in made}) == 1
+    assert await purse.figures() == ((5, 0) if kind == "refund" else (0, 0))
 
 
 async def test_an_unknown_tenant_has_nothing_to_change(database: Database) -> None:
@@ -428,6 +476,19 @@ async def test_expired_credits_cannot_be_held(purse: Purse) -> None:
     await purse.hold(100)
     assert await purse.figures() == (0, 100)
     assert ("expire", -50, 0) in await purse.lines()
+
+
+async def test_what_has_expired_is_not_shown_any_more(database: Database, purse: Purse) -> None:
+    await purse.grant(100, expires_at=utc_now() + SOON)
+    await purse.grant(7)
+    await purse.hold(30)
+    await purse.pass_expiry()
+    async with database.reading() as session:
+        shown = await ledger.balance_of(session, purse.tenant_id)
+    assert (shown.available, shown.held, [one.amount for one in shown.expiring]) == (7, 30, [30])
+    with pytest.raises(InsufficientCredits) as refused:
+        await purse.hold(8)
+    assert refused.value.details["available"] == shown.available
 
 
 async def test_what_is_held_expires_once_it_is_released(purse: Purse) -> None:
