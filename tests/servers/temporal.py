@@ -24,7 +24,7 @@ def temporal_binary() -> Path:
 class TemporalServer:
     """A server that can be stopped and started again, as after a crash: same address, same data."""
 
-    def __init__(self, folder: Path, *, virtual_time: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.namespace = "default"
@@ -32,8 +32,6 @@ class TemporalServer:
         self._command = dev_server_command(
             port=self.port, ui_port=None, database=folder / "temporal.db", namespace=self.namespace
         )
-        if virtual_time:
-            self._command += ("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -65,10 +63,10 @@ class TemporalServer:
 
 
 @contextmanager
-def temporal_server(*, virtual_time: bool = False) -> Iterator[TemporalServer]:
-    """A started server in an empty folder; `virtual_time` lets tests skip a workflow's timers."""
+def temporal_server() -> Iterator[TemporalServer]:
+    """A started server in an empty folder."""
     with tempfile.TemporaryDirectory(prefix="genpulse-temporal-") as folder:
-        server = TemporalServer(Path(folder), virtual_time=virtual_time)
+        server = TemporalServer(Path(folder))
         try:
             server.start()
             yield server

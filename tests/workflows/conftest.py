@@ -73,13 +73,23 @@ Behaviour = Callable[[EngineTask, OnProgress], None]
 @pytest.fixture(scope="session")
 async def temporal() -> AsyncIterator[WorkflowEnvironment]:
     """Virtual time for each workflow: waiting costs none."""
-    async with await WorkflowEnvironment.start_time_skipping_v2(
-        dev_server_existing_path=str(temporal_binary()),
-        data_converter=DATA_CONVERTER,
-        search_attributes=list(attributes.ALL),
-        dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
-    ) as environment:
+    async with await _started() as environment:
         yield environment
+
+
+async def _started(tries: int = 5) -> WorkflowEnvironment:
+    """The SDK gives its server a few seconds to start, which a busy machine may not have the first time."""
+    try:
+        return await WorkflowEnvironment.start_time_skipping_v2(
+            dev_server_existing_path=str(temporal_binary()),
+            data_converter=DATA_CONVERTER,
+            search_attributes=list(attributes.ALL),
+            dev_server_extra_args=["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"],
+        )
+    except RuntimeError:
+        if tries == 1:
+            raise
+        return await _started(tries - 1)
 
 
 @dataclass
