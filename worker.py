@@ -99,13 +99,14 @@ async def run_worker(settings: Settings, queues: Sequence[str]) -> None:
             return
         if WORKFLOW_QUEUE in queues:
             await _start_upkeep(services, connection, stack)
-        for build in builders:
-            await stack.enter_async_context(build(client))
+        workers = [await stack.enter_async_context(build(client)) for build in builders]
         gc.collect()
         gc.freeze()  # as in the API: collections need not walk what stays
         log.info("worker.ready", queues=list(queues), version=_version(settings))
         await stop.wait()
         log.info("worker.stopping", queues=list(queues))
+        # All at once: one after the other each would have its grace, and those that wait for it would take new work.
+        await asyncio.gather(*(one.shutdown() for one in workers))
     log.info("worker.stopped", queues=list(queues))
 
 

@@ -72,6 +72,30 @@ async def test_while_redis_is_away_nothing_is_sent_and_nothing_is_lost(valkey: V
         assert len(await _sent(world)) == len(accepted)
 
 
+async def test_a_worker_that_is_to_stop_takes_nothing_new_on_any_queue(tmp_path: Path) -> None:
+    """Also while it waits for a call on another queue, whose answer takes its time."""
+    async with (
+        embedded_stack(tmp_path / "data", simulate=True) as stack,
+        Client(stack.api_url, stack.admin_key) as client,
+        httpx.AsyncClient(base_url=f"{stack.simulator_url}/_control") as world,
+    ):
+        await stack.stop("worker-gpu")
+        slow = [{"type": "slow_answer", "seconds": 5, "times": 1}]
+        assert (await world.put("/faults/replicate", json=slow)).is_success
+        first = await client.submit({**FAL, "model": "replicate/flux-schnell"})
+        while not await _sent(world, "replicate"):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+        stopping = asyncio.create_task(stack.stop("worker"))
+        await asyncio.sleep(0.5)
+        second = await client.submit(FAL)
+        await stopping
+        assert await _sent(world) == []
+        await stack.start("worker")
+        for one in (first, second):
+            await _succeeded(client, one.id)
+        assert len(await _sent(world, "replicate")) == 1
+
+
 async def _why_it_waits(temporal: TemporalClient, generation_id: str) -> str:
     """The last failure of the activity that a generation waits for."""
     with suppress(RPCError):  # not dispatched yet
@@ -88,8 +112,8 @@ async def _succeeded(client: Client, generation_id: str) -> None:
     assert generation.status is GenerationStatus.SUCCEEDED
 
 
-async def _sent(world: httpx.AsyncClient) -> list[dict[str, Any]]:
+async def _sent(world: httpx.AsyncClient, cloud: str = "fal") -> list[dict[str, Any]]:
     """The paid calls that the cloud has got."""
-    answer = await world.get("/requests", params={"cloud": "fal", "kind": "submit"})
+    answer = await world.get("/requests", params={"cloud": cloud, "kind": "submit"})
     requests: list[dict[str, Any]] = answer.json()["requests"]
     return requests
