@@ -396,6 +396,7 @@ async def test_the_guard_judges_every_try() -> None:
         (429, "-5", None),
         (429, "", None),
         (429, "Thu, 01 Jan 2015 00:00:00 GMT", 0.0),
+        (429, "Mon, 01 Jan 2024 00:00:00 +99999999999999999", None),
     ],
 )
 async def test_retry_after(status: int, value: str, seconds: float | None) -> None:
