@@ -95,13 +95,25 @@ class SupervisedProcess:
                 delay, self.failures = _FIRST_DELAY, 0
             self.failures += 1
             self._report(f"{self.spec.name} ended ({_reason(code)}) and is started again.")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+            again = await self._start_again(delay)
+            if again is None:
                 return
+            self._process = process = again
             delay = min(2 * delay, _LONGEST_DELAY)
-            self._process = process = await self._spawn()
             if self._stopping.is_set():  # asked for while it was being started
                 self._signal(signal.SIGTERM)
+
+    async def _start_again(self, delay: float) -> asyncio.subprocess.Process | None:
+        """The next process, as soon as the machine has what it needs, such as space for its log; None when stopping."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+                return None
+            try:
+                return await self._spawn()
+            except OSError as error:
+                delay = min(2 * delay, _LONGEST_DELAY)
+                self._report(f"{self.spec.name} could not be started ({error}); the next try is in {delay:g} s.")
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         child = Path(__file__).with_name("child.py")
@@ -118,7 +130,12 @@ class SupervisedProcess:
                 # its own: among sessions Linux shares out the processor without regard to `nice`.
                 process_group=0,
             )
-        self._data_dir.pid_file(self.spec.name).write_text(f"{process.pid}\n", "ascii")
+        try:
+            self._data_dir.pid_file(self.spec.name).write_text(f"{process.pid}\n", "ascii")
+        except OSError:  # nobody would find it again
+            process.kill()
+            await process.wait()
+            raise
         return process
 
 

@@ -16,6 +16,7 @@ import pytest
 from genpulse.client import Client
 from genpulse.schemas.states import StepStatus
 from genpulse.stack import DataDir, EmbeddedStack, Ports, StackError, embedded_stack, free_port, read_admin_key
+from genpulse.stack.process import ProcessSpec, SupervisedProcess
 
 PROCESSES = {"api", "worker", "worker-gpu", "temporal"}
 PATIENCE = 150.0
@@ -112,6 +113,24 @@ async def test_a_process_that_is_stopped_stays_stopped_until_it_is_started(stack
     assert "worker" not in pids_in(stack.data_dir.path)
     await stack.start("worker")
     assert stack.pid("worker") == pids_in(stack.data_dir.path)["worker"]
+
+
+async def test_a_process_that_cannot_be_started_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    """As on a full disk, where its log cannot be opened."""
+    data_dir, said = DataDir(tmp_path), list[str]()
+    spec = ProcessSpec(name="sleeper", command=("/bin/sleep", "1000"), environment=os.environ)
+    with data_dir.locked():
+        process = SupervisedProcess(spec, data_dir, said.append)
+        await process.start()
+        first, log = process.pid, data_dir.log_file("sleeper")
+        assert first is not None
+        log.unlink()
+        log.mkdir()
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: any("could not be started" in one for one in said))
+        log.rmdir()
+        await eventually(lambda: process.pid not in (None, first))
+        await process.stop()
 
 
 async def genpulse(stack: EmbeddedStack, *arguments: str) -> str:
