@@ -114,23 +114,30 @@ class EngineActivities:
 
     @contextlib.asynccontextmanager
     async def _heartbeat(self, order: StepOrder, run: _Run) -> AsyncIterator[None]:
-        """Tell Temporal that we live, and readers how far we are, for as long as the step runs."""
-        beating = asyncio.create_task(self._beat(order, run))
+        """Tell Temporal that we live, and readers how far we are, for as long as the step runs.
+
+        Apart from each other: the heart must not stop while the database takes its time.
+        """
+        both = [asyncio.create_task(self._beat(run)), asyncio.create_task(self._show(order, run))]
         try:
             yield
         finally:
-            beating.cancel()
-            await asyncio.wait([beating])
+            for one in both:
+                one.cancel()
+            await asyncio.wait(both)
 
-    async def _beat(self, order: StepOrder, run: _Run) -> None:
-        shown = 0.0
+    async def _beat(self, run: _Run) -> None:
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
             activity.heartbeat(round(run.fraction, 3))
+
+    async def _show(self, order: StepOrder, run: _Run) -> None:
+        shown = 0.0
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
             if run.fraction > shown:
                 shown = run.fraction
-                # A reader's comfort only: while the database is away, the step goes on and the heart must not stop.
-                with contextlib.suppress(GenPulseError):
+                with contextlib.suppress(GenPulseError):  # a reader's comfort only, for which no step ends
                     await self.records.progress(order, run.step_id, shown)
 
 

@@ -29,8 +29,8 @@ from genpulse.failpoints import Failpoint
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 #: SQLSTATEs: the connection failed, two transactions stood in each other's way, something has run out (connections,
-#: too), it was told to stop or is starting up.
-_AWAY = ("08", "40", "53", "57P")
+#: too), it was told to stop or is starting up, or a statement took too long.
+_AWAY = ("08", "40", "53", "57")
 #: Of everything that asks the database; where it matters what is written, there is another one with a name of its own.
 _WRITING, _READING = Failpoint("database.write"), Failpoint("database.read")
 _REST_SECONDS = 1.0  # after which a pooled connection is tried before it is used

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -13,6 +17,7 @@ from temporalio.workflow import _Definition
 
 from genpulse.dispatch import WORKFLOW_TYPE
 from genpulse.errors import ContentBlocked, ProviderFailed
+from genpulse.records import Records
 from genpulse.repositories import assets, events, steps, tenants
 from genpulse.schemas import attributes
 from genpulse.schemas.engine import EngineTask, OnProgress
@@ -219,3 +224,29 @@ async def test_a_recorded_history_replays(house: House) -> None:
 
 async def test_the_dispatcher_starts_the_workflow_by_its_name() -> None:
     assert _Definition.must_from_class(GenerationWorkflow).name == WORKFLOW_TYPE
+
+
+async def test_the_heart_beats_while_the_database_takes_its_time(house: House) -> None:
+    """Another process writes for long: the step is not to be taken for lost, and made a second time."""
+    release, beats = threading.Event(), list[object]()
+
+    def works(_task: EngineTask, on_progress: OnProgress) -> None:
+        on_progress(0.5)
+        assert release.wait(60)
+
+    house.engine.behaviour = [works]
+    ticket = await house.accept()
+    order = StepOrder(generation_id=ticket.generation_id, tenant_id=TENANT, position=0, model="local/fake", total=1)
+    await Records(house.database).submit_step(order)
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = beats.append
+    running = asyncio.create_task(environment.run(house.activities.run, order))
+    await until(lambda: bool(house.engine.tasks))
+    path = house.database.engine.url.database
+    assert path is not None
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await until(lambda: len(beats) >= 5, seconds=12)  # less than a writer waits for another one
+        other.execute("ROLLBACK")
+    release.set()
+    assert (await running).outputs
