@@ -87,7 +87,7 @@ class ProviderActivities:
         async with self._failing(order, attempts=_MOST_ATTEMPTS):
             call = await self.calls.open(order)
             if call.work.outputs:
-                return Acceptance(outcome=StepOutcome(outputs=list(call.work.outputs)))
+                return Acceptance(outcome=await self._done(order, call))
             if call.failed is not None:
                 raise recorded(call.failed)
             if call.is_accepted:
@@ -235,13 +235,18 @@ class ProviderActivities:
         async with self._failing(order):
             call = await self.calls.resume(order)
             if call.work.outputs:
-                return StepOutcome(outputs=list(call.work.outputs))
+                return await self._done(order, call)
             if call.failed is not None:
                 raise recorded(call.failed)
             account, spec = self.accounts.of(order.model), self.catalog.get(order.model)
             async with self._in_flight(account, call):
                 state = call.answer or await self._ask(order, call, account, spec)
                 return await self._fetch(order, call, account, state)
+
+    async def _done(self, order: StepOrder, call: Call) -> StepOutcome:
+        """The step has succeeded before; whoever wrote that down may not have come to give the place back."""
+        await self._free_place(order)
+        return StepOutcome(outputs=list(call.work.outputs))
 
     async def _fetch(self, order: StepOrder, call: Call, account: Account, state: Finished) -> StepOutcome:
         with TemporaryDirectory(prefix="genpulse-call-") as scratch:
@@ -269,13 +274,19 @@ class ProviderActivities:
                 raise later(error.message, again) from error
             raise
         if isinstance(state, Pending) or (not state.outputs and self._age(call) < _SETTLING):
-            await self.limiter.keep(account.name, call.key)
+            await self._keep_place(order, call, account)
             if isinstance(state, Pending) and state.fraction is not None:
                 await self.records.progress(order, call.work.step_id, state.fraction)
             raise later("The provider is working on it.", again)
         if not state.outputs:
             raise ProviderFailed(f"{account.name} says that it is done, but gave no file.")
         return state
+
+    async def _keep_place(self, order: StepOrder, call: Call, account: Account) -> None:
+        if not await self.limiter.keep(account.name, call.key) and await self.calls.is_over(order, call):
+            # It was given up while its cloud was asked, and nobody would give the place back.
+            await self.limiter.release(account.name, call.key)
+            raise AlreadyFinished("The call has been given up.")
 
     def _about(self, order: StepOrder, call: Call) -> ModelCall:
         """The call as it is asked about: without its files."""
@@ -332,10 +343,13 @@ class ProviderActivities:
 
     async def _leave_turn(self, order: StepOrder) -> None:
         """What waited to be sent keeps nobody waiting any more. Where that cannot be said, its turn lapses."""
+        with suppress(DependencyDown):
+            await self._free_place(order)
+
+    async def _free_place(self, order: StepOrder) -> None:
         key = await self.calls.key_of(order)
         if key is not None:
-            with suppress(DependencyDown):
-                await self.limiter.release(order.model.partition("/")[0], key)
+            await self.limiter.release(self.accounts.of(order.model).name, key)
 
     async def _job_of(self, order: StepOrder, call: Call, account: Account) -> Job | None:
         """The job of a call that was sent; looked for at the cloud, where its answer was lost."""

@@ -95,6 +95,11 @@ class Calls:
             return None
         return _call(order, row, await self._records.step_work(order))
 
+    async def is_over(self, order: StepOrder, call: Call) -> bool:
+        """Whether the call has ended, or nobody waits for it any more."""
+        row = await self._last(order)
+        return row is None or row.number != call.number or row.status != "running" or row.billing is not None
+
     async def key_of(self, order: StepOrder) -> str | None:
         """By which the limiter, and maybe the cloud, knows the last call, also one that has ended; None without one."""
         row = await self._last(order)

@@ -87,8 +87,11 @@ class Limiter(Protocol):
         """Give the job's place and turn back: it is over. Harmless when repeated."""
         ...
 
-    async def keep(self, account: str, job: str) -> None:
-        """Renew the lease of a job that is still in flight; a place that was lost with the count is taken again."""
+    async def keep(self, account: str, job: str) -> bool:
+        """Renew the lease of a job that is still in flight; a place that was lost with the count is taken again.
+
+        Return whether it had one: where not, it may have been given back, and the job be over.
+        """
         ...
 
     async def pause(self, account: str, seconds: float) -> None:

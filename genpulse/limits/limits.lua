@@ -195,7 +195,7 @@ function commands.release()
 end
 
 function commands.keep()
-  redis.call('ZADD', places, now + number(3), job)
+  return 1 - redis.call('ZADD', places, now + number(3), job)
 end
 
 function commands.pause()

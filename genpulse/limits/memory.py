@@ -100,8 +100,11 @@ class MemoryLimiter(Limiter):
         held.places.pop(job, None)
         held.leave(job)
 
-    async def keep(self, account: str, job: str) -> None:
-        self._accounts[account].places[job] = self._now() + self._lease
+    async def keep(self, account: str, job: str) -> bool:
+        places = self._accounts[account].places
+        had_one = job in places
+        places[job] = self._now() + self._lease
+        return had_one
 
     async def pause(self, account: str, seconds: float) -> None:
         held = self._accounts[account]

@@ -69,8 +69,8 @@ class RedisLimiter(Limiter):
         await self._call(account, "release", job)
 
     @Failpoint("limits.keep")
-    async def keep(self, account: str, job: str) -> None:
-        await self._call(account, "keep", job, self._lease)
+    async def keep(self, account: str, job: str) -> bool:
+        return bool(await self._call(account, "keep", job, self._lease))
 
     @Failpoint("limits.pause")
     async def pause(self, account: str, seconds: float) -> None:

@@ -16,6 +16,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.providers import ProviderActivities
 from genpulse.assets import Staged
 from genpulse.circuits import FAILURES_TO_OPEN
 from genpulse.db import utc_now
@@ -26,7 +27,7 @@ from genpulse.providers.registry import Accounts
 from genpulse.records import StepWork
 from genpulse.repositories import assets, circuits, steps
 from genpulse.schemas.catalog import ImageRules
-from genpulse.schemas.plans import StepOrder
+from genpulse.schemas.plans import GenerationTicket, StepOrder
 from genpulse.schemas.states import Billing, GenerationStatus, MediaKind, Operation
 from genpulse.simulator.clouds.volcengine import Volcengine
 from genpulse.simulator.faults import FAULTS
@@ -50,6 +51,10 @@ MODELS = [
 
 def fault(house: House, cloud: str, **values: object) -> None:
     house.world.faults.put(cloud, FAULTS.validate_python([values]))
+
+
+def order_of(ticket: GenerationTicket, model: str) -> StepOrder:
+    return StepOrder(generation_id=ticket.generation_id, tenant_id=TENANT, position=0, model=model, total=1)
 
 
 async def attempts(house: House, generation_id: str) -> list[AttemptRow]:
@@ -241,6 +246,44 @@ async def test_a_job_that_has_failed_takes_no_place_any_more(house: House) -> No
         await house.run(model="replicate/flux-schnell", input={"prompt": "a red circle"})
     state = await house.clouds.limiter.state("replicate", house.clouds.accounts.of("replicate/flux-schnell").limits)
     assert state.in_flight == 0
+
+
+async def places(clouds: ProviderActivities, account: str) -> int:
+    return (await clouds.limiter.state(account, clouds.accounts.of(f"{account}/any").limits)).in_flight
+
+
+async def test_a_poll_that_is_on_its_way_takes_no_place_for_a_call_that_was_given_up(house: House) -> None:
+    slow = {"type": "slow_answer", "kinds": ["poll"], "seconds": 1, "times": 1}
+    house.world.faults.put("kling", FAULTS.validate_python([{"type": "stuck"}, slow]))
+    clouds = replace(house.clouds, limiter=MemoryLimiter())
+    ticket = await house.accept(model="kling/kling-v3-image", operation="text-to-image", input={"prompt": "x"})
+    order = order_of(ticket, "kling/kling-v3-image")
+    await clouds.records.submit_step(order)
+    await ActivityEnvironment().run(clouds.submit, order)
+    assert await places(clouds, "kling") == 1
+    polling = asyncio.create_task(ActivityEnvironment().run(clouds.poll, order))
+    await until(lambda: bool(house.world.record.find(cloud="kling", kind=Kind.POLL)))
+    await ActivityEnvironment().run(clouds.cancel, order)
+    assert not polling.done()
+    with pytest.raises(ApplicationError) as ended:
+        await polling
+    assert ended.value.non_retryable
+    assert await places(clouds, "kling") == 0
+
+
+@pytest.mark.parametrize("activity", ["submit", "poll"])
+async def test_a_place_that_nobody_came_to_give_back_is_free_when_the_step_is_looked_at_again(
+    house: House, activity: str
+) -> None:
+    clouds = replace(house.clouds, limiter=MemoryLimiter())
+    ticket = await house.accept(**FAL)
+    await (await house.start(ticket)).result()
+    order = order_of(ticket, FAL["model"])
+    key = await clouds.calls.key_of(order)
+    assert key is not None
+    await clouds.limiter.keep("fal", key)  # as if whoever finished it had died then
+    await ActivityEnvironment().run(getattr(clouds, activity), order)
+    assert await places(clouds, "fal") == 0
 
 
 async def test_a_refused_content_ends_it_without_a_fallback(house: House) -> None:
